@@ -228,7 +228,7 @@ def test_the_command_line_labels_from_a_file_and_shows_the_accuracy(serve, tmp_p
     assert "version 1: 50 of 50 captured rows have a label" in shown and "accuracy" in shown
     assert "no version with a baseline was called" in run(server, "drift", "fraud")
     captures = [json.loads(line) for line in run(server, "captures", "fraud", "--limit", 3).splitlines()]
-    assert [row["row"] for row in captures] == [0, 1, 2]
+    assert [row["row"] for row in captures] == [49, 48, 47]
 
 
 def test_the_share_of_captured_requests_is_the_rate(serve):
@@ -239,7 +239,7 @@ def test_the_share_of_captured_requests_is_the_rate(serve):
     # Six standard deviations of a binomial distribution.
     assert abs(captured - 100) < 53
     receipt = label(server, {"feedback": [{"prediction_id": one, "label": 0} for one in ids]})
-    assert receipt["new"] == 400 and receipt["not_captured"] == 400 - captured
+    assert (receipt["new"], receipt["not_captured"]) == (captured, 400 - captured)
     assert accuracy(server)["1"]["labelled"] == captured
 
 
@@ -249,7 +249,7 @@ def test_captured_rows_are_parquet_that_others_read(serve, tmp_path):
     records, _ = rows(3)
     answer = predict(server, records).json()
     captures = get(server, "/api/captures/fraud")["rows"]
-    assert [row["row"] for row in captures] == [0, 1, 2]
+    assert [row["row"] for row in captures] == [2, 1, 0]
     table = parquet.read_table(data / "captures/endpoint=fraud")
     columns = table.to_pydict()
     assert set(columns["prediction_id"]) == {answer["prediction_id"]}
@@ -258,6 +258,32 @@ def test_captured_rows_are_parquet_that_others_read(serve, tmp_path):
     scores = [round(probabilities[1], 4) for probabilities in columns["output.probabilities"]]
     assert scores == [prediction["score"] for prediction in answer["predictions"]]
     assert not any((data / "captures").glob("**/tmp/*"))
+
+
+def test_labels_meet_the_rows_that_were_answered_where_some_have_failed(serve):
+    server = serve()
+    records, _ = rows(3)
+    records[0] = {**records[0], "amount": "much"}
+    url = server.url("/v1/endpoints/fraud/predict")
+    answer = requests.post(url, params={"partial": True}, json={"instances": records}, timeout=PATIENCE_S).json()
+    assert answer["predictions"][0] is None and answer["predictions"][2] is not None
+    feedback = [{"prediction_id": answer["prediction_id"], "row": row, "label": 0} for row in range(3)]
+    label(server, {"feedback": feedback})
+    version = accuracy(server)["1"]
+    assert (version["predictions"], version["labelled"]) == (2, 2)
+    assert sorted(row["row"] for row in get(server, "/api/captures/fraud")["rows"]) == [1, 2]
+
+
+def test_classes_that_a_client_asks_for_are_not_taken_for_probabilities(serve):
+    server = serve(MODELS / "digits", name="digits")
+    body = {
+        "inputs": [{"name": "image", "shape": [1, 64], "datatype": "FP32", "data": [0.0] * 64}],
+        "outputs": [{"name": "probabilities", "parameters": {"classification": 3}}],
+    }
+    answer = server.infer("digits", body).json()
+    label(server, {"prediction_id": answer["parameters"]["prediction_id"], "label": 3}, "digits")
+    version = accuracy(server, "digits")["1"]
+    assert (version["predictions"], version["labelled"], version["metrics"]) == (1, 0, [])
 
 
 def test_nothing_is_captured_of_other_endpoints_and_without_configuration(serve, start):
@@ -310,13 +336,20 @@ def test_the_rows_and_labels_of_a_subject_are_erased(serve, tmp_path):
     for record, truth in zip(records, labels):
         prediction = predict(server, [record]).json()["prediction_id"]
         label(server, {"prediction_id": prediction, "label": truth})
-    body = {"column": "field.minutes_since_last", "value": "4242.5"}
+    # Of this request only one row is the subject's, and keeps no label.
+    answer = predict(server, [records[0], records[9]]).json()
+    feedback = [{"prediction_id": answer["prediction_id"], "row": row, "label": 0} for row in range(2)]
+    assert label(server, {"feedback": feedback})["new"] == 2
+    missing = {"column": "field.customer", "value": "7"}
+    refused = requests.post(server.url("/api/captures/fraud/erase"), json=missing, timeout=PATIENCE_S)
+    assert refused.status_code == 404, refused.text
+    body = {"column": "field.minutes_since_last", "value": "4242.50"}
     erased = requests.post(server.url("/api/captures/fraud/erase"), json=body, timeout=PATIENCE_S)
-    assert (erased.status_code, erased.json()) == (200, {"rows": 5, "labels": 5}), erased.text
+    assert (erased.status_code, erased.json()) == (200, {"rows": 6, "labels": 6}), erased.text
     version = accuracy(server)["1"]
-    assert (version["predictions"], version["labelled"]) == (15, 15)
+    assert (version["predictions"], version["labelled"]) == (16, 16)
     values = parquet.read_table(data / "captures/endpoint=fraud")["field.minutes_since_last"].to_pylist()
-    assert len(values) == 15 and 4242.5 not in values
+    assert len(values) == 16 and 4242.5 not in values
 
 
 def drifted(server):

@@ -1,6 +1,7 @@
 //! The folder of captured predictions.
 
 use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,12 @@ use crate::{CaptureError, CaptureReader, Hour, Partition, PartitionKey};
 #[derive(Clone, Debug)]
 pub struct CaptureFolder {
     root: PathBuf,
+}
+
+/// Held by the process that writes into a folder.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
 }
 
 /// What was removed to keep a folder within its limits.
@@ -27,6 +34,8 @@ pub struct Removed {
 
 /// Where files are written before they get their names.
 const TEMPORARY: &str = "tmp";
+/// Locked by the process that writes.
+const LOCK: &str = ".lock";
 /// What is noted about a version.
 const NOTE: &str = "_version.json";
 pub(crate) const EXTENSION: &str = "parquet";
@@ -42,11 +51,25 @@ impl CaptureFolder {
         &self.root
     }
 
-    /// Removes what a process that was killed has left half written. Only one process may write.
+    /// Makes this process the only one that writes. What a process that was killed has left half written is
+    /// removed. Others are kept out until the lock is dropped.
     ///
     /// # Errors
-    /// [`CaptureError::Io`].
-    pub fn clear_unfinished(&self) -> Result<(), CaptureError> {
+    /// [`CaptureError`] if another process writes, or the folder cannot be made.
+    pub fn lock(&self) -> Result<FolderLock, CaptureError> {
+        make_folder(&self.root)?;
+        let path = self.root.join(LOCK);
+        let file = File::create(&path).map_err(|error| CaptureError::io(&path, error))?;
+        if file.try_lock().is_err() {
+            let problem =
+                "another server writes its captures there: each needs a folder of its own";
+            return Err(CaptureError::content(&self.root, problem));
+        }
+        self.clear_unfinished()?;
+        Ok(FolderLock { _file: file })
+    }
+
+    fn clear_unfinished(&self) -> Result<(), CaptureError> {
         let path = self.root.join(TEMPORARY);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -56,6 +79,21 @@ impl CaptureFolder {
         }
     }
 
+    /// The endpoints that have captures, in the order of their names.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn endpoints(&self) -> Result<Vec<String>, CaptureError> {
+        let folders = folders(&self.root)?;
+        let names = folders
+            .iter()
+            .filter_map(|folder| folder.file_name()?.to_str());
+        let names = names.filter_map(|name| name.strip_prefix("endpoint="));
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort();
+        Ok(names)
+    }
+
     /// Every partition with files, from the earliest hour to the latest.
     ///
     /// # Errors
@@ -63,15 +101,40 @@ impl CaptureFolder {
     pub fn partitions(&self) -> Result<Vec<Partition>, CaptureError> {
         let mut partitions = Vec::new();
         for endpoint in folders(&self.root)? {
-            for version in folders(&endpoint)? {
-                for day in folders(&version)? {
-                    for hour in folders(&day)? {
-                        partitions.extend(self.partition(&hour)?);
-                    }
+            partitions.extend(self.partitions_in(&endpoint)?);
+        }
+        partitions.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(partitions)
+    }
+
+    /// The partitions of an endpoint that have files, from one hour to another, both included.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn partitions_of(
+        &self,
+        endpoint: &str,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<Partition>, CaptureError> {
+        if !is_safe_name(endpoint) {
+            return Ok(Vec::new());
+        }
+        let mut partitions = self.partitions_in(&self.root.join(format!("endpoint={endpoint}")))?;
+        partitions.retain(|one| one.key.hour >= from && one.key.hour <= to);
+        partitions.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(partitions)
+    }
+
+    fn partitions_in(&self, endpoint: &Path) -> Result<Vec<Partition>, CaptureError> {
+        let mut partitions = Vec::new();
+        for version in folders(endpoint)? {
+            for day in folders(&version)? {
+                for hour in folders(&day)? {
+                    partitions.extend(self.partition(&hour)?);
                 }
             }
         }
-        partitions.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(partitions)
     }
 
@@ -211,23 +274,6 @@ impl CaptureFolder {
         finished.map_err(|error| CaptureError::io(&path, error))?;
         Ok(path)
     }
-
-    /// The hours of an endpoint that have files, from one to another, both included.
-    ///
-    /// # Errors
-    /// [`CaptureError::Io`].
-    pub fn partitions_of(
-        &self,
-        endpoint: &str,
-        from: Hour,
-        to: Hour,
-    ) -> Result<Vec<Partition>, CaptureError> {
-        let mut partitions = self.partitions()?;
-        partitions.retain(|one| {
-            one.key.endpoint == endpoint && one.key.hour >= from && one.key.hour <= to
-        });
-        Ok(partitions)
-    }
 }
 
 /// Refuses names that cannot be those of folders.
@@ -248,8 +294,9 @@ fn file_id() -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    format!("{:013}-{process}-{number}", since.as_millis())
+    // Containers have equal ids of processes.
+    let random = RandomState::new().hash_one(number);
+    format!("{:013}-{random:016x}-{number}", since.as_millis())
 }
 
 fn make_folder(folder: &Path) -> Result<(), CaptureError> {
@@ -258,7 +305,7 @@ fn make_folder(folder: &Path) -> Result<(), CaptureError> {
 }
 
 /// Each name on the way must be durable, too.
-fn sync_folders(folder: &Path, root: &Path) -> io::Result<()> {
+pub(crate) fn sync_folders(folder: &Path, root: &Path) -> io::Result<()> {
     for folder in folder.ancestors().take_while(|one| one.starts_with(root)) {
         File::open(folder)?.sync_all()?;
     }

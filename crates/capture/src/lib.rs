@@ -26,8 +26,8 @@
 //!     hour: Hour::of_ms(1_795_770_000_000),
 //! };
 //! let values: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
-//! writer.add(key.clone(), RecordBatch::try_from_iter([("amount", values)])?)?;
-//! writer.flush()?;
+//! writer.add(key.clone(), RecordBatch::try_from_iter([("amount", values)])?);
+//! assert_eq!(writer.flush().rows, [("fraud".to_owned(), 3)]);
 //! let rows: usize = folder.read(&key, None)?.map(|batch| batch.unwrap().num_rows()).sum();
 //! assert_eq!(rows, 3);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,10 +41,10 @@ mod partition;
 mod reader;
 mod writer;
 
-pub use erase::{Erased, Subject};
+pub use erase::{Subject, SubjectRows};
 pub use error::CaptureError;
-pub use folder::{CaptureFolder, Removed};
+pub use folder::{CaptureFolder, FolderLock, Removed};
 pub use hour::Hour;
 pub use partition::{Partition, PartitionKey};
 pub use reader::CaptureReader;
-pub use writer::CaptureWriter;
+pub use writer::{CaptureWriter, Written};

@@ -10,8 +10,8 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 
 use crate::CaptureError;
 
-/// Rows that are in memory at once.
-const BATCH_ROWS: usize = 8192;
+/// Rows that are in memory at once: those of images take much.
+const BATCH_ROWS: usize = 1024;
 
 /// The rows of a partition, file after file, in bounded memory. Files may differ in their columns.
 #[derive(Debug)]

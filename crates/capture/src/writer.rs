@@ -28,12 +28,30 @@ pub struct CaptureWriter {
     tables: Vec<Table>,
 }
 
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Rows of files, by endpoint.
+    pub rows: Vec<(String, u64)>,
+    /// Rows that could not be written.
+    pub lost_rows: u64,
+    /// Why not; of several problems the first.
+    pub error: Option<CaptureError>,
+}
+
 /// Rows with equal columns.
 #[derive(Debug)]
 struct Table {
     key: PartitionKey,
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
+}
+
+impl Table {
+    fn rows(&self) -> u64 {
+        let rows: usize = self.batches.iter().map(RecordBatch::num_rows).sum();
+        rows as u64
+    }
 }
 
 impl CaptureWriter {
@@ -47,13 +65,16 @@ impl CaptureWriter {
         }
     }
 
-    /// Adds rows to a partition. They are written at once if too much is in memory.
-    ///
-    /// # Errors
-    /// [`CaptureError`] if they cannot be written, or if the names of the partition cannot be those of
-    /// folders. Rows that cannot be written are dropped, so that later ones have room.
-    pub fn add(&mut self, key: PartitionKey, rows: RecordBatch) -> Result<(), CaptureError> {
-        check_names(self.folder.root(), &key)?;
+    /// Adds rows to a partition. They are written at once if too much is in memory. Rows that cannot be
+    /// written are dropped, so that later ones have room.
+    pub fn add(&mut self, key: PartitionKey, rows: RecordBatch) -> Written {
+        if let Err(error) = check_names(self.folder.root(), &key) {
+            return Written {
+                lost_rows: rows.num_rows() as u64,
+                error: Some(error),
+                ..Written::default()
+            };
+        }
         self.bytes += rows.get_array_memory_size();
         let tables = &mut self.tables;
         let same = tables.iter_mut();
@@ -66,31 +87,33 @@ impl CaptureWriter {
                 batches: vec![rows],
             }),
         }
-        if self.bytes > self.max_bytes || self.tables.len() > MAX_TABLES {
-            return self.flush();
+        match self.bytes > self.max_bytes || self.tables.len() > MAX_TABLES {
+            true => self.flush(),
+            false => Written::default(),
         }
-        Ok(())
     }
 
     /// Rows that are in memory.
-    pub fn rows(&self) -> usize {
-        let batches = self.tables.iter().flat_map(|table| &table.batches);
-        batches.map(RecordBatch::num_rows).sum()
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(Table::rows).sum()
     }
 
-    /// Writes what is in memory: a file for each partition and set of columns.
-    ///
-    /// # Errors
-    /// [`CaptureError`] of the first file that cannot be written; the others are written nevertheless.
-    pub fn flush(&mut self) -> Result<(), CaptureError> {
+    /// Writes what is in memory: a file for each partition and set of columns. If one cannot be written,
+    /// the others are nevertheless.
+    pub fn flush(&mut self) -> Written {
         self.bytes = 0;
-        let mut first_error = None;
+        let mut written = Written::default();
         for table in mem::take(&mut self.tables) {
-            if let Err(error) = self.write(&table) {
-                first_error.get_or_insert(error);
+            let rows = table.rows();
+            match self.write(&table) {
+                Ok(()) => written.rows.push((table.key.endpoint, rows)),
+                Err(error) => {
+                    written.lost_rows += rows;
+                    written.error.get_or_insert(error);
+                }
             }
         }
-        first_error.map_or(Ok(()), Err)
+        written
     }
 
     fn write(&self, table: &Table) -> Result<(), CaptureError> {

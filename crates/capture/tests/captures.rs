@@ -39,13 +39,13 @@ fn rows_come_back_by_endpoint_version_and_hour() {
     let place = tempfile::tempdir().unwrap();
     let folder = CaptureFolder::new(place.path().join("captures"));
     let mut writer = CaptureWriter::new(folder.clone(), usize::MAX);
-    writer.add(key("fraud", 5), rows(&[1, 2])).unwrap();
-    writer.add(key("digits", 5), rows(&[3])).unwrap();
-    writer.add(key("fraud", 6), rows(&[4])).unwrap();
+    writer.add(key("fraud", 5), rows(&[1, 2]));
+    writer.add(key("digits", 5), rows(&[3]));
+    writer.add(key("fraud", 6), rows(&[4]));
     assert_eq!(writer.rows(), 4);
-    writer.flush().unwrap();
-    writer.add(key("fraud", 5), rows(&[5])).unwrap();
-    writer.flush().unwrap();
+    assert!(writer.flush().error.is_none());
+    writer.add(key("fraud", 5), rows(&[5]));
+    assert!(writer.flush().error.is_none());
     assert_eq!(read(&folder, &key("fraud", 5)), [1, 2, 5]);
     assert_eq!(read(&folder, &key("digits", 5)), [3]);
     assert_eq!(read(&folder, &key("digits", 6)), []);
@@ -63,7 +63,7 @@ fn rows_beyond_the_memory_are_written_at_once() {
     let place = tempfile::tempdir().unwrap();
     let folder = CaptureFolder::new(place.path());
     let mut writer = CaptureWriter::new(folder.clone(), 1);
-    writer.add(key("fraud", 5), rows(&[1])).unwrap();
+    writer.add(key("fraud", 5), rows(&[1]));
     assert_eq!(
         (writer.rows(), read(&folder, &key("fraud", 5))),
         (0, vec![1])
@@ -76,9 +76,9 @@ fn old_hours_go_first_by_age_and_then_by_size() {
     let folder = CaptureFolder::new(place.path());
     let mut writer = CaptureWriter::new(folder.clone(), usize::MAX);
     for hour in 1..=4 {
-        writer.add(key("fraud", hour), rows(&[1])).unwrap();
+        writer.add(key("fraud", hour), rows(&[1]));
     }
-    writer.flush().unwrap();
+    assert!(writer.flush().error.is_none());
     let bytes = folder.partitions().unwrap()[0].bytes;
     // Hour 1 ended at 2 h.
     let removed = folder.retain(2 * HOUR_MS + 1, u64::MAX).unwrap();
@@ -104,7 +104,7 @@ fn half_written_files_are_not_read_and_removed_at_the_next_start() {
     std::fs::create_dir_all(unfinished.parent().unwrap()).unwrap();
     std::fs::write(&unfinished, b"PAR1").unwrap();
     assert_eq!(folder.partitions().unwrap(), []);
-    folder.clear_unfinished().unwrap();
+    let _lock = folder.lock().unwrap();
     assert!(!unfinished.exists());
 }
 
@@ -113,8 +113,8 @@ fn a_damaged_file_is_an_error_that_names_it() {
     let place = tempfile::tempdir().unwrap();
     let folder = CaptureFolder::new(place.path());
     let mut writer = CaptureWriter::new(folder.clone(), usize::MAX);
-    writer.add(key("fraud", 5), rows(&[1])).unwrap();
-    writer.flush().unwrap();
+    writer.add(key("fraud", 5), rows(&[1]));
+    assert!(writer.flush().error.is_none());
     let hour = place
         .path()
         .join("endpoint=fraud/version=7/dt=1970-01-01/hour=05");
@@ -136,7 +136,7 @@ fn names_never_lead_out_of_the_folder() {
     let mut writer = CaptureWriter::new(folder.clone(), usize::MAX);
     for endpoint in ["../x", "", "a/b", &"x".repeat(200)] {
         assert!(
-            writer.add(key(endpoint, 5), rows(&[1])).is_err(),
+            writer.add(key(endpoint, 5), rows(&[1])).error.is_some(),
             "{endpoint}"
         );
         assert!(folder.write_note(&key(endpoint, 5), b"{}").is_err());
@@ -161,19 +161,35 @@ fn the_rows_of_a_subject_are_erased_and_no_others() {
     let folder = CaptureFolder::new(place.path());
     let mut writer = CaptureWriter::new(folder.clone(), usize::MAX);
     for numbers in [[1, 2], [2, 2], [3, 4]] {
-        writer.add(key("fraud", 5), rows(&numbers)).unwrap();
-        writer.flush().unwrap();
+        writer.add(key("fraud", 5), rows(&numbers));
+        assert!(writer.flush().error.is_none());
     }
     let subject = Subject {
         column: "amount",
-        value: "2",
-        id_column: "text",
+        value: "2.0",
+        id_columns: ["text", "amount"],
     };
-    let erased = folder.erase(&key("fraud", 5), subject).unwrap();
-    assert_eq!((erased.rows, erased.ids), (3, vec!["row 2".to_owned(); 3]));
+    let found = folder.find(&key("fraud", 5), subject).unwrap();
+    assert!(found.has_column && found.ids == [["row 2", "2"]; 3]);
+    assert_eq!(folder.erase(&key("fraud", 5), subject).unwrap(), 3);
     assert_eq!(read(&folder, &key("fraud", 5)), [1, 3, 4]);
     let files = folder.partitions().unwrap()[0].files;
     assert_eq!(files, 2, "a file without rows is removed");
-    let again = folder.erase(&key("fraud", 5), subject).unwrap();
-    assert_eq!(again.rows, 0);
+    assert_eq!(folder.erase(&key("fraud", 5), subject).unwrap(), 0);
+    let other = Subject {
+        column: "customer",
+        ..subject
+    };
+    assert!(!folder.find(&key("fraud", 5), other).unwrap().has_column);
+}
+
+#[test]
+fn one_process_writes_into_a_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = CaptureFolder::new(place.path().join("captures"));
+    let lock = folder.lock().unwrap();
+    let error = folder.lock().unwrap_err().to_string();
+    assert!(error.contains("another server"), "{error}");
+    drop(lock);
+    assert!(folder.lock().is_ok());
 }

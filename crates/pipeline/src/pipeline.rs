@@ -63,6 +63,11 @@ impl Run {
         self.rows
     }
 
+    /// The numbers of its rows in the request, where some were taken out.
+    pub fn kept_rows(&self) -> Option<&[usize]> {
+        self.partial.as_ref().map(|partial| partial.kept.as_slice())
+    }
+
     /// What writing its answer takes at most, beside outputs of the model, in bytes.
     pub fn answer_bytes(&self) -> usize {
         let rows = self.partial.as_ref().map_or(0, |partial| {

@@ -13,14 +13,14 @@ mod recorder;
 mod rows;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tidegate_capture::{CaptureFolder, Erased, Hour, Subject};
+use tidegate_capture::{CaptureError, CaptureFolder, Hour, Partition, Subject, SubjectRows};
 use tidegate_redaction::Redactor;
 use tidegate_serving::{Capture, ErrorCode, InferError, MemoryBudget, MetricRegistry, Serving};
 use tidegate_store::{Store, StoreError};
@@ -45,6 +45,8 @@ use crate::routes::Routes;
 
 /// How often accuracy is measured, and drift windows are written.
 const STEP: Duration = Duration::from_secs(15);
+/// How often old labels are looked for.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// Captures predictions, takes their labels, and watches accuracy and drift.
 pub(crate) struct Quality {
@@ -111,6 +113,7 @@ impl Quality {
             config.drift,
             config.drift_window_s,
             earlier.unwrap_or_default(),
+            context.redactor.clone(),
             metrics.clone(),
         ));
         let quality = Self {
@@ -131,15 +134,22 @@ impl Quality {
             folder,
             capture,
         };
-        match quality.capture {
+        match quality.capture.clone() {
             None => Ok(quality),
-            Some(_) => quality.record(context.events),
+            Some(capture) => quality.record(capture, context.events),
         }
     }
 
-    fn record(mut self, events: Arc<EventJournal>) -> Result<Self, CaptureConfigError> {
-        let recorder = Recorder::start(RecorderContext {
+    fn record(
+        mut self,
+        capture: Arc<Capture>,
+        events: Arc<EventJournal>,
+    ) -> Result<Self, CaptureConfigError> {
+        let lock = self.folder.lock();
+        let lock = lock.map_err(|error| CaptureConfigError::Folder(error.to_string()))?;
+        let context = RecorderContext {
             folder: self.folder.clone(),
+            _lock: lock,
             flush_every: Duration::from_secs(self.config.flush_s),
             max_disk_bytes: self.config.max_disk_bytes,
             retention: self.retention(),
@@ -147,7 +157,8 @@ impl Quality {
             drift: self.drift.clone(),
             metrics: self.metrics.clone(),
             events,
-        });
+        };
+        let recorder = Recorder::start(context, capture);
         let recorder = recorder.map_err(|error| CaptureConfigError::NoThread(error.to_string()))?;
         let observer = recorder.clone();
         let observations = self.serving.metrics().observations();
@@ -166,7 +177,10 @@ impl Quality {
     /// [`ErrorCode::NotFound`] if it is not captured.
     fn check_captured(&self, endpoint: &str) -> Result<f64, InferError> {
         let rate = self.capture.as_ref().and_then(|one| one.rate(endpoint));
-        rate.ok_or_else(|| {
+        // `*` is every endpoint that there is.
+        let exists = self.serving.would_answer(endpoint, None);
+        let is_unknown = exists.is_err_and(|error| error.code == ErrorCode::UnknownModel);
+        rate.filter(|_| !is_unknown).ok_or_else(|| {
             let message = format!(
                 "predictions of \"{endpoint}\" are not captured: name it in [[capture.endpoint]]"
             );
@@ -190,7 +204,7 @@ impl Quality {
                 .err()
                 .unwrap_or_else(nothing));
         };
-        let (rows, not_captured) = feedback::rows(body, sender, capture)?;
+        let (rows, not_captured) = feedback::rows(body, sender, capture, &self.redactor)?;
         let outcomes = self.store().await?.add_feedback(&rows).await;
         let outcomes = outcomes.map_err(not_reached)?;
         let receipt = FeedbackReceipt::new(&outcomes, not_captured);
@@ -243,51 +257,67 @@ impl Quality {
         rows.map_err(unavailable)
     }
 
-    /// Erases the rows of a subject, and the labels of their predictions.
+    /// Erases the rows of a subject, and their labels. The labels first: a server that is killed meanwhile
+    /// finds the rows again.
     async fn erase(
         &self,
         endpoint: String,
         subject: ErasedSubject,
     ) -> Result<ErasedCaptures, InferError> {
         self.flush().await;
-        let (folder, name) = (self.folder.clone(), endpoint.clone());
-        let erasing = tokio::task::spawn_blocking(move || erase_rows(&folder, &name, &subject));
-        let erased = erasing.await.map_err(unavailable)?;
-        let Erased { rows, mut ids } = erased.map_err(unavailable)?;
-        ids.sort();
-        ids.dedup();
+        let subject = Arc::new(subject);
+        let (folder, name, wanted) = (self.folder.clone(), endpoint.clone(), subject.clone());
+        let finding = tokio::task::spawn_blocking(move || find_rows(&folder, &name, &wanted));
+        let found = finding.await.map_err(unavailable)?.map_err(unavailable)?;
+        if !found.has_column {
+            let message = format!("nothing is captured in the column {:?}", subject.column);
+            return Err(InferError::new(ErrorCode::NotFound, message));
+        }
+        let ids = found.ids.into_iter();
+        let ids: Vec<(String, i64)> = ids
+            .filter_map(|[id, row]| Some((id, row.parse().ok()?)))
+            .collect();
         let labels = self.store().await?.erase_feedback(&endpoint, &ids).await;
         let labels = labels.map_err(not_reached)?;
+        let folder = self.folder.clone();
+        let erasing = tokio::task::spawn_blocking(move || erase_rows(&folder, &endpoint, &subject));
+        let rows = erasing.await.map_err(unavailable)?.map_err(unavailable)?;
         Ok(ErasedCaptures { rows, labels })
     }
 
     async fn run(self: Arc<Self>) {
-        if self.capture.is_none() {
+        // What an earlier configuration has captured is not kept for ever.
+        if self.capture.is_none() && !self.folder.root().is_dir() {
             return;
         }
+        let mut forgotten: Option<Instant> = None;
         loop {
-            let problem = self.measure_accuracy().await.err();
-            if let Some(problem) = &problem {
-                warn!(problem, "accuracy is not computed");
+            if forgotten.is_none_or(|forgotten| forgotten.elapsed() >= FORGET_EVERY) {
+                forgotten = Some(Instant::now());
+                self.forget_old().await;
             }
-            *self.problem.lock() = problem;
-            self.persist_windows().await;
+            if self.capture.is_some() {
+                let problem = self.measure_accuracy().await.err();
+                if let Some(problem) = &problem {
+                    warn!(problem, "accuracy is not computed");
+                }
+                *self.problem.lock() = problem;
+                self.persist_windows().await;
+            }
             tokio::time::sleep(STEP).await;
         }
     }
 
-    /// Sets the metrics of accuracy, and forgets labels of predictions that are not kept any more.
+    /// Sets the metrics of accuracy. An endpoint whose files cannot be read has none, and the others do.
     async fn measure_accuracy(&self) -> Result<(), String> {
-        let store = self
-            .store()
-            .await
-            .map_err(|error| error.message.to_string())?;
         let hours = last_hours(self.config.accuracy_window_h);
         let mut endpoints = Vec::new();
+        let mut problem = None;
         for endpoint in self.accuracy.endpoints().await? {
-            let measuring = self.accuracy.of_endpoint(store, &endpoint, hours, None);
-            let versions = measuring.await?;
-            endpoints.push((endpoint, versions));
+            match self.measure(&endpoint, hours).await {
+                Ok(versions) => endpoints.push((endpoint, versions)),
+                Err(error) => problem = Some(format!("\"{endpoint}\": {error}")),
+            }
         }
         self.metrics.reset_accuracy();
         for (endpoint, versions) in &endpoints {
@@ -299,11 +329,41 @@ impl Quality {
             }
         }
         *self.measured.lock() = endpoints;
+        problem.map_or(Ok(()), Err)
+    }
+
+    async fn measure(
+        &self,
+        endpoint: &str,
+        hours: (Hour, Hour),
+    ) -> Result<BTreeMap<String, VersionAccuracy>, String> {
+        let store = self.store().await;
+        let store = store.map_err(|error| error.message.to_string())?;
+        self.accuracy
+            .of_endpoint(store, endpoint, hours, None)
+            .await
+    }
+
+    /// Forgets labels that are too old, and files if nothing is captured any more.
+    async fn forget_old(&self) {
         let retention_ms = u64::try_from(self.retention().as_millis()).unwrap_or(u64::MAX);
         let oldest_ms = now_ms().saturating_sub(retention_ms);
+        if self.capture.is_none() {
+            let (folder, max_bytes) = (self.folder.clone(), self.config.max_disk_bytes);
+            let retaining =
+                tokio::task::spawn_blocking(move || folder.retain(oldest_ms, max_bytes));
+            if let Ok(Err(error)) = retaining.await {
+                warn!(%error, "old captures cannot be removed");
+            }
+        }
         let oldest_ms = i64::try_from(oldest_ms).unwrap_or(i64::MAX);
-        let forgotten = store.forget_feedback(oldest_ms).await;
-        forgotten.map(drop).map_err(|error| error.to_string())
+        let forgotten = match self.store().await {
+            Ok(store) => store.forget_feedback(oldest_ms).await.map_err(not_reached),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            warn!(%error, "old labels cannot be removed");
+        }
     }
 
     async fn persist_windows(&self) {
@@ -358,43 +418,68 @@ fn newest_rows(
     version: Option<&str>,
     (from, to): (Hour, Hour),
     limit: usize,
-) -> Result<Vec<Value>, String> {
-    let partitions = folder.partitions_of(endpoint, from, to);
-    let mut partitions = partitions.map_err(|error| error.to_string())?;
+) -> Result<Vec<Value>, CaptureError> {
+    let mut partitions = folder.partitions_of(endpoint, from, to)?;
     partitions.retain(|one| version.is_none_or(|version| one.key.version == version));
     let mut newest = Vec::new();
     for partition in partitions.iter().rev() {
-        let rows = folder.read(&partition.key, None);
-        for batch in rows.map_err(|error| error.to_string())? {
-            let batch = batch.map_err(|error| error.to_string())?;
-            newest.extend(rows::json_rows(&batch, limit - newest.len()));
-            if newest.len() == limit {
-                return Ok(newest);
+        // Files are read from the earliest on: only the last rows are kept.
+        let mut last: VecDeque<Value> = VecDeque::new();
+        for batch in folder.read(&partition.key, None)? {
+            let batch = batch?;
+            let rows = batch.num_rows();
+            for row in rows.saturating_sub(limit)..rows {
+                last.push_back(rows::json_row(&batch, row));
             }
+            let more = last.len().saturating_sub(limit - newest.len());
+            last.drain(..more);
+        }
+        newest.extend(last.into_iter().rev());
+        if newest.len() >= limit {
+            break;
         }
     }
     Ok(newest)
+}
+
+fn find_rows(
+    folder: &CaptureFolder,
+    endpoint: &str,
+    subject: &ErasedSubject,
+) -> Result<SubjectRows, CaptureError> {
+    let mut all = SubjectRows::default();
+    for partition in partitions_of(folder, endpoint)? {
+        let mut found = folder.find(&partition.key, subject.rows())?;
+        all.has_column |= found.has_column;
+        all.ids.append(&mut found.ids);
+    }
+    Ok(all)
 }
 
 fn erase_rows(
     folder: &CaptureFolder,
     endpoint: &str,
     subject: &ErasedSubject,
-) -> Result<Erased, String> {
-    let subject = Subject {
-        column: &subject.column,
-        value: &subject.value,
-        id_column: rows::PREDICTION_ID,
-    };
-    let partitions = folder.partitions().map_err(|error| error.to_string())?;
-    let mut all = Erased::default();
-    for partition in partitions.iter().filter(|one| one.key.endpoint == endpoint) {
-        let erased = folder.erase(&partition.key, subject);
-        let mut erased = erased.map_err(|error| error.to_string())?;
-        all.rows += erased.rows;
-        all.ids.append(&mut erased.ids);
+) -> Result<u64, CaptureError> {
+    let mut rows = 0;
+    for partition in partitions_of(folder, endpoint)? {
+        rows += folder.erase(&partition.key, subject.rows())?;
     }
-    Ok(all)
+    Ok(rows)
+}
+
+fn partitions_of(folder: &CaptureFolder, endpoint: &str) -> Result<Vec<Partition>, CaptureError> {
+    folder.partitions_of(endpoint, Hour::of_ms(0), Hour::of_ms(u64::MAX))
+}
+
+impl ErasedSubject {
+    fn rows(&self) -> Subject<'_> {
+        Subject {
+            column: &self.column,
+            value: &self.value,
+            id_columns: [rows::PREDICTION_ID, rows::ROW],
+        }
+    }
 }
 
 fn unavailable(problem: impl ToString) -> InferError {

@@ -61,6 +61,11 @@ impl Capture {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// Counts a prediction that was not kept as too many wait.
+    pub fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A new prediction of an endpoint for a tenant; `None` if the endpoint is not captured.
     pub(crate) fn begin(self: &Arc<Self>, endpoint: &str, tenant: &str) -> Option<Arc<Prediction>> {
         let rate = self.rate(endpoint)?;
@@ -93,7 +98,10 @@ impl Capture {
 
 fn new_id() -> Uuid {
     let mut random = [0; 10];
-    fastrand::fill(&mut random);
+    // Who cannot guess an id cannot label the prediction of somebody else.
+    if getrandom::fill(&mut random).is_err() {
+        fastrand::fill(&mut random);
+    }
     Builder::from_unix_timestamp_millis(unix_ms(), &random).into_uuid()
 }
 
@@ -123,8 +131,8 @@ pub struct Prediction {
 pub struct PredictionContent {
     /// The version that answered.
     pub version: Option<Arc<Version>>,
-    /// The fields of the request, by name, if it was one of records.
-    pub fields: Vec<(String, Column)>,
+    /// The fields of the request, if it was one of records.
+    pub fields: RequestFields,
     /// The inputs of the model, in the order of its signature.
     pub inputs: Vec<Option<Tensor>>,
     /// The outputs of the model that the client asked for, or that its pipeline needs.
@@ -132,6 +140,15 @@ pub struct PredictionContent {
     /// Its rows.
     pub rows: usize,
     held_bytes: usize,
+}
+
+/// The fields of records.
+#[derive(Debug, Default)]
+pub struct RequestFields {
+    /// Their values, by name.
+    pub columns: Vec<(String, Column)>,
+    /// The numbers of the rows in the request, where some were taken out.
+    pub rows: Option<Vec<usize>>,
 }
 
 impl Prediction {
@@ -161,44 +178,60 @@ impl Prediction {
     }
 
     /// Notes the fields of the request, as records have them.
-    pub fn set_fields(&self, fields: impl FnOnce() -> Vec<(String, Column)>) {
+    pub fn set_fields(&self, fields: impl FnOnce() -> RequestFields) {
         if let Some(content) = &self.content {
             content.lock().fields = fields();
         }
     }
 
-    /// Notes what a version gets. An earlier version that did not answer is forgotten.
-    pub(crate) fn set_inputs(
-        &self,
-        version: &Arc<Version>,
-        inputs: &[Option<Tensor>],
-        rows: usize,
-    ) {
+    /// Notes what a version gets. An earlier version that did not answer is forgotten. Nothing is kept of
+    /// a version of another model, which is a fallback of the endpoint: its outputs mean something else.
+    pub(crate) fn set_inputs(&self, version: &Arc<Version>, inputs: &[Option<Tensor>]) {
         let Some(content) = &self.content else {
             return;
         };
         let mut content = content.lock();
+        if version.model() != &*self.endpoint {
+            return self.forget(&mut content);
+        }
+        let rows = content.fields.row_count();
+        content.rows = rows.unwrap_or_else(|| tensor_rows(version, inputs));
         content.version = Some(version.clone());
         content.inputs = inputs.to_vec();
         content.outputs.clear();
-        content.rows = rows;
+        self.hold(&mut content);
     }
 
-    /// Notes what a version has answered. If others hold all of the memory, the content is dropped.
-    pub(crate) fn set_outputs(&self, outputs: &[OutputTensor]) {
+    /// Notes what a version has answered. Outputs of which the client wants the names of the highest classes
+    /// are left out: their values are not in the answer.
+    pub(crate) fn set_outputs(&self, outputs: &[OutputTensor], wanted: &[(usize, usize)]) {
         let Some(content) = &self.content else {
             return;
         };
         let mut content = content.lock();
-        content.outputs = outputs.to_vec();
+        if content.version.is_none() {
+            return;
+        }
+        let wanted = wanted.iter().map(|(_, classes)| *classes == 0);
+        let plain = outputs.iter().zip(wanted).filter(|(_, is_plain)| *is_plain);
+        content.outputs = plain.map(|(output, _)| output.clone()).collect();
+        self.hold(&mut content);
+    }
+
+    /// Takes memory for all of the content. If others hold all of it, the content is dropped.
+    fn hold(&self, content: &mut PredictionContent) {
         let bytes = content.bytes();
-        // A fallback may have answered after another version did.
-        self.give_back(&mut content);
+        self.give_back(content);
         if self.capture.hold(bytes) {
             content.held_bytes = bytes;
         } else {
             *content = PredictionContent::default();
         }
+    }
+
+    fn forget(&self, content: &mut PredictionContent) {
+        self.give_back(content);
+        *content = PredictionContent::default();
     }
 
     /// Hands over what was kept of it; `None` if nothing was. The memory that it holds is given back
@@ -218,9 +251,26 @@ impl Prediction {
     }
 }
 
+/// The rows of a request of tensors, whether or not the version batches them.
+fn tensor_rows(version: &Version, inputs: &[Option<Tensor>]) -> usize {
+    let mut inputs = version.signature().inputs.iter().zip(inputs);
+    let rows = inputs.find_map(|(spec, tensor)| {
+        let tensor = tensor.as_ref().filter(|_| spec.has_dynamic_first_axis())?;
+        Some(tensor.rows())
+    });
+    rows.unwrap_or(1)
+}
+
+impl RequestFields {
+    /// Its rows; `None` if there are no fields.
+    fn row_count(&self) -> Option<usize> {
+        self.columns.first().map(|(_, column)| column.len())
+    }
+}
+
 impl PredictionContent {
     fn bytes(&self) -> usize {
-        let fields = self.fields.iter().map(|(_, column)| column.bytes());
+        let fields = self.fields.columns.iter().map(|(_, column)| column.bytes());
         let inputs = self.inputs.iter().flatten().map(Tensor::byte_len);
         let outputs = self.outputs.iter().map(|output| output.tensor.byte_len());
         fields.chain(inputs).chain(outputs).sum()
@@ -292,10 +342,18 @@ mod tests {
             capture.begin("fraud", "").unwrap(),
             capture.begin("fraud", "").unwrap(),
         );
-        one.set_outputs(&[output(10)]);
-        other.set_outputs(&[output(10)]);
+        let hold = |prediction: &Prediction| {
+            let mut content = prediction.content.as_ref().unwrap().lock();
+            content.outputs = vec![output(10)];
+            prediction.hold(&mut content);
+        };
+        hold(&one);
+        hold(&other);
         assert_eq!((capture.held_bytes(), capture.dropped()), (80, 1));
         assert!(other.take_content().is_none());
+        // What is held again is not held twice.
+        hold(&one);
+        assert_eq!(capture.held_bytes(), 80);
         drop(one);
         assert_eq!(capture.held_bytes(), 0);
     }

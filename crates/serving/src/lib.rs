@@ -60,7 +60,9 @@ mod version_counters;
 mod version_finder;
 mod warmup;
 
-pub use capture::{Capture, Prediction, PredictionContent, is_captured, prediction_ms};
+pub use capture::{
+    Capture, Prediction, PredictionContent, RequestFields, is_captured, prediction_ms,
+};
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use endpoints::{
     BreakerEvent, Breakers, ConfiguredName, EndpointConfig, EndpointError, FallbackConfig,

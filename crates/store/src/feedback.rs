@@ -14,6 +14,8 @@ pub struct Feedback {
     pub prediction_id: String,
     /// The row of the request, from 0.
     pub row: i64,
+    /// The tenant that sent it; empty for those who act for all.
+    pub tenant: String,
     /// When the prediction was made, in milliseconds since 1970.
     pub prediction_ms: i64,
     /// A number, a text or a boolean, as JSON.
@@ -46,12 +48,15 @@ pub struct FeedbackMark {
     pub corrections: i64,
 }
 
-const COLUMNS: &str = "endpoint, prediction_id, row_number, prediction_ms, label, event_ms, \
+/// A row of a prediction, and a tenant that has labelled it.
+pub type FeedbackKey<'a> = (&'a str, i64, &'a str);
+
+const COLUMNS: &str = "endpoint, prediction_id, row_number, tenant, prediction_ms, label, event_ms, \
                        received_ms, sent_by";
 
 impl Store {
     /// Adds feedback, all or none; what became of each. A label that comes later replaces an earlier one
-    /// of the same row.
+    /// of the same row by the same tenant.
     ///
     /// # Errors
     /// [`StoreError`] of the database; then nothing was added.
@@ -61,8 +66,8 @@ impl Store {
     ) -> Result<Vec<FeedbackOutcome>, StoreError> {
         // A row comes back only if something was written.
         let sql = format!(
-            "INSERT INTO feedback ({COLUMNS}, corrections) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) \
-             ON CONFLICT (endpoint, prediction_id, row_number) DO UPDATE SET label = excluded.label, \
+            "INSERT INTO feedback ({COLUMNS}, corrections) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0) \
+             ON CONFLICT (endpoint, prediction_id, row_number, tenant) DO UPDATE SET label = excluded.label, \
              event_ms = excluded.event_ms, received_ms = excluded.received_ms, \
              sent_by = excluded.sent_by, corrections = feedback.corrections + 1 \
              WHERE feedback.label <> excluded.label RETURNING corrections"
@@ -74,6 +79,7 @@ impl Store {
                 .bind(&one.endpoint)
                 .bind(&one.prediction_id)
                 .bind(one.row)
+                .bind(&one.tenant)
                 .bind(one.prediction_ms)
                 .bind(&one.label)
                 .bind(one.event_ms)
@@ -91,7 +97,7 @@ impl Store {
     }
 
     /// The feedback of an endpoint on predictions of a time, in the order of their ids: those after a
-    /// prediction and row, at most so many.
+    /// key, at most so many.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -99,21 +105,23 @@ impl Store {
         &self,
         endpoint: &str,
         time_ms: std::ops::Range<i64>,
-        after: Option<(&str, i64)>,
+        after: Option<FeedbackKey<'_>>,
         limit: i64,
     ) -> Result<Vec<Feedback>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM feedback WHERE endpoint = $1 AND prediction_ms >= $2 \
-             AND prediction_ms < $3 AND (prediction_id > $4 OR (prediction_id = $4 AND row_number > $5)) \
-             ORDER BY prediction_id, row_number LIMIT $6"
+             AND prediction_ms < $3 AND (prediction_id > $4 OR (prediction_id = $4 \
+             AND (row_number > $5 OR (row_number = $5 AND tenant > $6)))) \
+             ORDER BY prediction_id, row_number, tenant LIMIT $7"
         );
-        let (id, row) = after.unwrap_or(("", -1));
+        let (id, row, tenant) = after.unwrap_or(("", -1, ""));
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(endpoint)
             .bind(time_ms.start)
             .bind(time_ms.end)
             .bind(id)
             .bind(row)
+            .bind(tenant)
             .bind(limit)
             .fetch_all(self.pool())
             .await?;
@@ -144,20 +152,22 @@ impl Store {
         })
     }
 
-    /// Forgets the feedback on predictions of an endpoint, by their ids; how many labels that were.
+    /// Forgets the feedback on rows of predictions of an endpoint, whoever sent it; how many labels that
+    /// were.
     ///
     /// # Errors
     /// [`StoreError`] of the database; then none is forgotten.
     pub async fn erase_feedback(
         &self,
         endpoint: &str,
-        predictions: &[String],
+        rows: &[(String, i64)],
     ) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM feedback WHERE endpoint = $1 AND prediction_id = $2";
+        let sql =
+            "DELETE FROM feedback WHERE endpoint = $1 AND prediction_id = $2 AND row_number = $3";
         let mut change = self.begin().await?;
         let mut labels = 0;
-        for id in predictions {
-            let query = sqlx::query(sql).bind(endpoint).bind(id.as_str());
+        for (id, row) in rows {
+            let query = sqlx::query(sql).bind(endpoint).bind(id.as_str()).bind(*row);
             labels += query.execute(change.connection()).await?.rows_affected();
         }
         change.commit().await?;
@@ -183,6 +193,7 @@ fn of_row(row: &AnyRow) -> Result<Feedback, StoreError> {
         endpoint: row.try_get("endpoint")?,
         prediction_id: row.try_get("prediction_id")?,
         row: row.try_get("row_number")?,
+        tenant: row.try_get("tenant")?,
         prediction_ms: row.try_get("prediction_ms")?,
         label: row.try_get("label")?,
         event_ms: row.try_get("event_ms")?,

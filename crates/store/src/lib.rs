@@ -61,7 +61,7 @@ pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};
 pub use error::StoreError;
 pub use events::{Event, NewEvent, Position, REGISTRY_ID};
-pub use feedback::{Feedback, FeedbackMark, FeedbackOutcome};
+pub use feedback::{Feedback, FeedbackKey, FeedbackMark, FeedbackOutcome};
 pub use objects::{Garbage, Object};
 pub use quotas::{QuotaLease, QuotaUse};
 pub use replicas::{Addition, Note, Replica, SharedCount, SharedNews, Tier};

@@ -127,9 +127,9 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut capture = config.capture;
     if let Some(captured) = capture.capture()? {
         serving = serving.with_capture(captured);
-        let default = || Some(feature_folder(config.data.as_deref())?.join("captures"));
-        capture.folder = capture.folder.or_else(default);
     }
+    let captures = || Some(feature_folder(config.data.as_deref())?.join("captures"));
+    capture.folder = capture.folder.or_else(captures);
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),

@@ -26,6 +26,7 @@ struct Remembered {
     files: usize,
     bytes: u64,
     mark: FeedbackMark,
+    target: LabelTarget,
     counts: AccuracyCounts,
 }
 
@@ -55,14 +56,9 @@ impl Accuracy {
     /// The endpoints that have captured predictions.
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, String> {
         let folder = self.folder.clone();
-        let listed = tokio::task::spawn_blocking(move || folder.partitions());
-        let partitions = listed.await.map_err(|error| error.to_string())?;
-        let partitions = partitions.map_err(|error| error.to_string())?;
-        let names = partitions
-            .into_iter()
-            .map(|partition| partition.key.endpoint);
-        let names: std::collections::BTreeSet<String> = names.collect();
-        Ok(names.into_iter().collect())
+        let listed = tokio::task::spawn_blocking(move || folder.endpoints());
+        let names = listed.await.map_err(|error| error.to_string())?;
+        names.map_err(|error| error.to_string())
     }
 
     /// The accuracy of each version of an endpoint over some hours, both included; by the values of a
@@ -152,7 +148,7 @@ impl Accuracy {
         let mark = store.feedback_mark(&key.endpoint, time_ms).await;
         let mark = mark.map_err(|error| error.to_string())?;
         if let Some(remembered) = self.remembered.lock().get(key)
-            && remembered.is_of(partition, mark)
+            && remembered.is_of(partition, mark, target)
         {
             return Ok(remembered.counts.clone());
         }
@@ -167,6 +163,7 @@ impl Accuracy {
             files: partition.files,
             bytes: partition.bytes,
             mark,
+            target: target.clone(),
             counts: counts.clone(),
         };
         all.insert(key.clone(), remembered);
@@ -175,7 +172,8 @@ impl Accuracy {
 }
 
 impl Remembered {
-    fn is_of(&self, partition: &Partition, mark: FeedbackMark) -> bool {
+    fn is_of(&self, partition: &Partition, mark: FeedbackMark, target: &LabelTarget) -> bool {
         (self.files, self.bytes, self.mark) == (partition.files, partition.bytes, mark)
+            && self.target == *target
     }
 }

@@ -73,6 +73,7 @@ async fn feedback(
     let sender = Sender {
         endpoint: &endpoint,
         principal: caller.principal().to_string(),
+        tenant: caller.tenant(),
         now_ms: now_ms(),
     };
     Ok(Json(quality.add_feedback(labels, &sender).await?))
@@ -104,7 +105,8 @@ impl Quality {
 pub(crate) struct WindowQuery {
     /// How many hours it has, the current one included; `capture.accuracy_window_h` by default.
     window_h: Option<u64>,
-    /// A captured column such as `field.country`: the accuracy for each of its values is shown too.
+    /// A captured column such as `field.country`: the accuracy for each of its values is shown too. Needs
+    /// the permission `view-predictions`.
     by: Option<String>,
 }
 
@@ -189,10 +191,15 @@ pub(crate) struct HourReport {
 async fn accuracy(
     State(quality): State<Arc<Quality>>,
     Path(endpoint): Path<String>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<WindowQuery>, QueryRejection>,
 ) -> Result<Json<AccuracyReport>, ApiError> {
     let capture_rate = quality.check_captured(&endpoint)?;
     let Query(WindowQuery { window_h, by }) = query.map_err(wrong_query)?;
+    if by.is_some() && !caller.may(ViewPredictions, &endpoint) {
+        let message = "values of captured predictions need the permission view-predictions";
+        return Err(InferError::new(ErrorCode::Forbidden, message).into());
+    }
     let hours = window_h.unwrap_or(quality.config.accuracy_window_h);
     if hours == 0 || hours > MAX_WINDOW_H {
         let message = format!("window_h is {hours}, it must be from 1 to {MAX_WINDOW_H}");
@@ -339,7 +346,7 @@ pub(crate) struct CapturesQuery {
 /// Captured predictions.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Captures {
-    /// Rows of predictions, the newest hours first: `field.NAME`, `input.NAME` and `output.NAME` are what
+    /// Rows of predictions, the newest first; of long lists the first values. `field.NAME`, `input.NAME` and `output.NAME` are what
     /// came and what was answered.
     #[schema(value_type = Vec<Object>)]
     rows: Vec<Value>,
@@ -403,7 +410,6 @@ async fn erase(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ErasedCaptures>, ApiError> {
-    quality.check_captured(&endpoint)?;
     let subject: ErasedSubject = body::wanted(&headers, body, &quality.server).await?;
     Ok(Json(quality.erase(endpoint, subject).await?))
 }

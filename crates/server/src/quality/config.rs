@@ -71,6 +71,8 @@ pub enum CaptureConfigError {
     },
     #[error("capture.endpoint: captured predictions need a folder: set data_dir or capture.folder")]
     NoFolder,
+    #[error("capture.folder: {0}")]
+    Folder(String),
     #[error("the thread that writes captured predictions cannot be started: {0}")]
     NoThread(String),
 }

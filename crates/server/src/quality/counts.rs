@@ -97,14 +97,16 @@ impl AccuracyCounts {
             }
             // The class itself.
             Answered::Numbers([class]) => {
-                self.confusion.add(&class.to_string(), &actual);
+                let class = Value::Number(serde_json::Number::from_f64(*class)?);
+                self.confusion.add(&target.class(&class)?, &actual);
                 return Some(());
             }
             Answered::Numbers(numbers) => numbers,
         };
         let place = class_place(target, &actual, numbers.len())?;
         let answered = match (target.positive, numbers) {
-            (Some(positive), [_, _]) => {
+            // Logits are compared with each other, and with no threshold.
+            (Some(positive), [one, other]) if is_share(*one) && is_share(*other) => {
                 let probability = numbers[positive];
                 self.scores_at(target.threshold)?
                     .add(probability, place == positive);
@@ -264,6 +266,10 @@ fn class_place(target: &LabelTarget, class: &str, count: usize) -> Option<usize>
     place.filter(|place| *place < count)
 }
 
+fn is_share(number: f64) -> bool {
+    (0.0..=1.0).contains(&number)
+}
+
 /// The place of the highest number; `None` if one is NaN.
 fn highest(numbers: &[f64]) -> Option<usize> {
     let mut best = 0;
@@ -323,6 +329,28 @@ mod tests {
         );
         assert_eq!(value(&counts, "roc_auc"), 0.75);
         assert_eq!(counts.mean_delay_s(), Some(2.0));
+    }
+
+    #[test]
+    fn logits_are_compared_with_each_other() {
+        let fraud = target(QualityTask::Classes, &["legitimate", "fraud"]);
+        let mut counts = AccuracyCounts::default();
+        counts.add(&fraud, &Answered::Numbers(&[3.0, 2.0]), &json!(0), 0.0);
+        assert_eq!(value(&counts, "accuracy"), 1.0);
+        assert!(
+            counts
+                .metrics()
+                .iter()
+                .all(|metric| metric.name != "precision")
+        );
+    }
+
+    #[test]
+    fn a_single_number_is_a_class() {
+        let named = target(QualityTask::Classes, &["cat", "dog"]);
+        let mut counts = AccuracyCounts::default();
+        counts.add(&named, &Answered::Numbers(&[1.0]), &json!("dog"), 0.0);
+        assert_eq!(value(&counts, "accuracy"), 1.0);
     }
 
     #[test]

@@ -1,22 +1,26 @@
 //! Captured predictions held against the baselines of their versions, window by window.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_core::{StringArray, Tensor, TensorView};
+use tidegate_core::{Tensor, TensorView};
 use tidegate_observe::Event;
 use tidegate_pipeline::Column;
 use tidegate_quality::DriftReport;
 use tidegate_quality::drift::DriftPolicy;
 use tidegate_quality::profile::{Baseline, Kind, TableProfile, Value};
+use tidegate_redaction::Redactor;
 use tidegate_serving::{PredictionContent, Version};
 
 use super::metrics::QualityMetrics;
+use super::rows::is_private;
 
 /// Windows that are remembered of each version.
 const REMEMBERED: usize = 48;
+/// Versions that are watched and not loaded any more: beyond so many they are forgotten at once.
+const MAX_VERSIONS: usize = 1000;
 /// Columns that an event names, at most.
 const NAMED_COLUMNS: usize = 5;
 
@@ -27,6 +31,9 @@ pub(super) struct DriftMonitor {
     state: Mutex<HashMap<VersionName, WatchedVersion>>,
     /// Windows of an earlier process that are not continued yet.
     earlier: Mutex<HashMap<VersionName, PersistedWindow>>,
+    /// What windows showed that ended between two calls of [`DriftMonitor::end_windows`].
+    ended: Mutex<Vec<Event>>,
+    redactor: Arc<Redactor>,
     metrics: QualityMetrics,
 }
 
@@ -46,7 +53,8 @@ struct WatchedVersion {
 struct Watched {
     /// Why it cannot be watched, or its baseline.
     baseline: Result<BaselineColumns, String>,
-    version: std::sync::Weak<Version>,
+    version: Weak<Version>,
+    loaded_ms: u64,
 }
 
 /// A baseline, and where the values of its columns are.
@@ -85,7 +93,7 @@ pub(super) struct DriftStatus {
 }
 
 /// A window over a restart.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct PersistedWindow {
     model: String,
     version: String,
@@ -99,6 +107,7 @@ impl DriftMonitor {
         policy: DriftPolicy,
         window_s: u64,
         earlier: Vec<PersistedWindow>,
+        redactor: Arc<Redactor>,
         metrics: QualityMetrics,
     ) -> Self {
         let earlier = earlier.into_iter();
@@ -108,6 +117,8 @@ impl DriftMonitor {
             window_ms: window_s * 1000,
             state: Mutex::default(),
             earlier: Mutex::new(earlier.collect()),
+            ended: Mutex::default(),
+            redactor,
             metrics,
         }
     }
@@ -118,27 +129,45 @@ impl DriftMonitor {
             return;
         }
         let name = (version.model().to_owned(), version.number().to_owned());
+        let known = self.state.lock().get(&name).map(|one| one.load.clone());
+        let is_known = known.as_ref().is_some_and(|load| load.is_of(version));
+        let is_newer = known.is_none_or(|load| version.loaded_ms() >= load.loaded_ms);
+        // A baseline may be large: it is read before the lock is taken.
+        let load = match is_known {
+            false if is_newer => Some(Arc::new(Watched::of(version, &self.redactor))),
+            // An earlier load, whose last requests end: they may be of other columns.
+            false => return,
+            true => None,
+        };
         let mut state = self.state.lock();
-        let is_known = state
-            .get(&name)
-            .is_some_and(|watched| watched.load.is_of(version));
-        if !is_known {
-            let watched = self.watch(version, &name, now_ms);
+        if let Some(load) = load {
+            let before = state.remove(&name);
+            let watched = self.watch(load, before, &name, now_ms);
             state.insert(name.clone(), watched);
         }
         let Some(watched) = state.get_mut(&name) else {
             return;
         };
+        // One of before a restart may be over.
+        let ended = self.end_window(&name, watched, now_ms);
+        self.ended.lock().extend(ended);
         let load = watched.load.clone();
         if let Ok(columns) = &load.baseline {
             watched.rows += content.rows as u64;
-            columns.add(&mut watched.window, content);
+            columns.add(&mut watched.window, content, &self.redactor);
         }
     }
 
-    fn watch(&self, version: &Arc<Version>, name: &VersionName, now_ms: u64) -> WatchedVersion {
-        let baseline = BaselineColumns::of(version);
-        let window = match &baseline {
+    /// Watches a load of a version. The window of the load before it goes on, or that of the process before,
+    /// if the baseline is the same.
+    fn watch(
+        &self,
+        load: Arc<Watched>,
+        before: Option<WatchedVersion>,
+        name: &VersionName,
+        now_ms: u64,
+    ) -> WatchedVersion {
+        let window = match &load.baseline {
             Ok(columns) => columns.baseline.new_window(),
             Err(problem) => {
                 let (model, number) = name;
@@ -147,71 +176,85 @@ impl DriftMonitor {
             }
         };
         let mut watched = WatchedVersion {
-            load: Arc::new(Watched {
-                baseline,
-                version: Arc::downgrade(version),
-            }),
+            load,
             window,
             begin_ms: now_ms - now_ms % self.window_ms,
             rows: 0,
             finished: VecDeque::new(),
         };
-        if let Some(earlier) = self.earlier.lock().remove(name)
-            && earlier.begin_ms == watched.begin_ms
-            // Of another baseline, it cannot be continued.
-            && watched.window.merge(&earlier.window).is_ok()
+        let earlier = self.earlier.lock().remove(name);
+        let continued = match &before {
+            Some(before) => Some((before.begin_ms, before.rows, &before.window)),
+            None => earlier
+                .as_ref()
+                .map(|one| (one.begin_ms, one.rows, &one.window)),
+        };
+        if let Some((begin_ms, rows, window)) = continued
+            && watched.window.merge(window).is_ok()
         {
-            watched.rows = earlier.rows;
+            (watched.begin_ms, watched.rows) = (begin_ms, rows);
         }
+        watched.finished = before.map(|before| before.finished).unwrap_or_default();
         watched
     }
 
     /// Ends the windows whose time is over; what they showed of those that have drifted.
     pub(super) fn end_windows(&self, now_ms: u64) -> Vec<Event> {
-        let mut events = Vec::new();
-        for ((model, version), watched) in self.state.lock().iter_mut() {
-            let end_ms = watched.begin_ms + self.window_ms;
-            if now_ms < end_ms {
-                continue;
-            }
-            let begin_ms =
-                std::mem::replace(&mut watched.begin_ms, now_ms - now_ms % self.window_ms);
-            let rows = std::mem::take(&mut watched.rows);
-            let Ok(columns) = &watched.load.baseline else {
-                continue;
-            };
-            let window = std::mem::replace(&mut watched.window, columns.baseline.new_window());
-            if rows == 0 {
-                continue;
-            }
-            let report = DriftReport::new(&columns.baseline, &window, &self.policy);
-            let drifted = report.drifted().count();
-            self.metrics.set_drift(model, version, drifted);
-            let was_drifted = watched
-                .finished
-                .front()
-                .is_some_and(|last| last.report.drifted().next().is_some());
-            if drifted > 0 || was_drifted {
-                events.push(event(model, version, &report, (begin_ms, end_ms)));
-            }
-            watched.finished.push_front(FinishedWindow {
-                begin_ms,
-                end_ms,
-                report: Arc::new(report),
-            });
-            watched.finished.truncate(REMEMBERED);
+        let mut events = std::mem::take(&mut *self.ended.lock());
+        for (name, watched) in self.state.lock().iter_mut() {
+            events.extend(self.end_window(name, watched, now_ms));
         }
         events
     }
 
-    /// Forgets versions that are not loaded any more.
-    pub(super) fn forget_unloaded(&self) {
-        self.state.lock().retain(|(model, version), watched| {
+    fn end_window(
+        &self,
+        (model, version): &VersionName,
+        watched: &mut WatchedVersion,
+        now_ms: u64,
+    ) -> Option<Event> {
+        let (begin_ms, end_ms) = (watched.begin_ms, watched.begin_ms + self.window_ms);
+        if now_ms < end_ms {
+            return None;
+        }
+        watched.begin_ms = now_ms - now_ms % self.window_ms;
+        let rows = std::mem::take(&mut watched.rows);
+        let columns = watched.load.baseline.as_ref().ok()?;
+        let window = std::mem::replace(&mut watched.window, columns.baseline.new_window());
+        if rows == 0 {
+            return None;
+        }
+        let report = DriftReport::new(&columns.baseline, &window, &self.policy);
+        let drifted = report.drifted().count();
+        self.metrics.set_drift(model, version, drifted);
+        let last = watched.finished.front();
+        let was_drifted = last.is_some_and(|last| last.report.drifted().next().is_some());
+        let has_news = drifted > 0 || was_drifted;
+        let event = has_news.then(|| event(model, version, &report, (begin_ms, end_ms)));
+        watched.finished.push_front(FinishedWindow {
+            begin_ms,
+            end_ms,
+            report: Arc::new(report),
+        });
+        watched.finished.truncate(REMEMBERED);
+        event
+    }
+
+    /// Forgets versions that are not loaded any more once nothing of them was seen for as many windows as
+    /// are remembered.
+    pub(super) fn forget_unloaded(&self, now_ms: u64) {
+        let kept_ms = self.window_ms.saturating_mul(REMEMBERED as u64);
+        let oldest_ms = now_ms.saturating_sub(kept_ms);
+        let mut state = self.state.lock();
+        let is_full = state.len() > MAX_VERSIONS;
+        state.retain(|(model, version), watched| {
             let is_loaded = watched.load.version.strong_count() > 0;
-            if !is_loaded {
+            let last_ms = watched.finished.front().map_or(0, |last| last.end_ms);
+            let is_kept = is_loaded || (!is_full && (watched.rows > 0 || last_ms >= oldest_ms));
+            if !is_kept {
                 self.metrics.remove_drift(model, version);
             }
-            is_loaded
+            is_kept
         });
     }
 
@@ -246,6 +289,7 @@ impl DriftMonitor {
     /// The windows that have not ended, for the next process.
     pub(super) fn persisted(&self) -> Vec<PersistedWindow> {
         let state = self.state.lock();
+        let earlier = self.earlier.lock();
         let mut windows: Vec<PersistedWindow> = state
             .iter()
             .filter(|(_, watched)| watched.rows > 0)
@@ -256,6 +300,8 @@ impl DriftMonitor {
                 rows: watched.rows,
                 window: watched.window.clone(),
             })
+            // Versions that were not called since the start.
+            .chain(earlier.values().cloned())
             .collect();
         windows
             .sort_by(|one, other| (&one.model, &one.version).cmp(&(&other.model, &other.version)));
@@ -264,6 +310,14 @@ impl DriftMonitor {
 }
 
 impl Watched {
+    fn of(version: &Arc<Version>, redactor: &Redactor) -> Self {
+        Self {
+            baseline: BaselineColumns::of(version, redactor),
+            version: Arc::downgrade(version),
+            loaded_ms: version.loaded_ms(),
+        }
+    }
+
     fn is_of(&self, version: &Arc<Version>) -> bool {
         std::ptr::eq(self.version.as_ptr(), Arc::as_ptr(version))
     }
@@ -304,8 +358,8 @@ fn event(
 }
 
 impl BaselineColumns {
-    /// Reads the baseline of a version, and finds its columns.
-    fn of(version: &Version) -> Result<Self, String> {
+    /// Reads the baseline of a version, and finds its columns. Private ones are left out.
+    fn of(version: &Version, redactor: &Redactor) -> Result<Self, String> {
         let plan = version.plan();
         let name = plan.manifest.baseline.as_deref().unwrap_or_default();
         let path = plan.folder().join(name);
@@ -315,6 +369,9 @@ impl BaselineColumns {
         }
         let content = std::fs::read(&path).map_err(|error| format!("{name}: {error}"))?;
         let baseline = Baseline::from_file(&content).map_err(|error| format!("{name}: {error}"))?;
+        let columns = baseline.columns().iter().cloned();
+        let columns = columns.filter(|column| !is_private(&column.name, redactor));
+        let baseline = Baseline::new(columns.collect()).map_err(|error| error.to_string())?;
         let places = baseline.columns().iter();
         let places: Vec<ColumnPlace> = places.map(|column| place(version, &column.name)).collect();
         let has_field = |name: &str| {
@@ -338,21 +395,27 @@ impl BaselineColumns {
         }
     }
 
-    fn add(&self, window: &mut TableProfile, content: &PredictionContent) {
-        let tensors = Tensors::of(content);
+    fn add(&self, window: &mut TableProfile, content: &PredictionContent, redactor: &Redactor) {
+        let tensors = Tensors::of(content, redactor);
         for (at, (column, place)) in self.baseline.columns().iter().zip(&self.places).enumerate() {
-            let fields = content.fields.iter();
+            let fields = content.fields.columns.iter();
             let field = fields
                 .map(|(name, values)| (name, values))
                 .find(|(name, _)| **name == column.name);
             match field {
-                Some((_, values)) => self.add_field(window, at, values),
+                Some((_, values)) => self.add_field(window, at, values, redactor),
                 None => self.add_tensor(window, at, place, &tensors, content.rows),
             }
         }
     }
 
-    fn add_field(&self, window: &mut TableProfile, at: usize, values: &Column) {
+    fn add_field(
+        &self,
+        window: &mut TableProfile,
+        at: usize,
+        values: &Column,
+        redactor: &Redactor,
+    ) {
         let kind = self.baseline.columns()[at].bins.kind();
         match values {
             Column::Numbers(numbers) => {
@@ -366,7 +429,9 @@ impl BaselineColumns {
             }
             Column::Text(texts) => {
                 for text in texts.iter() {
-                    window.add(&self.baseline, at, text_value(text, kind));
+                    // New categories are remembered and named.
+                    let text = text.map(|text| redactor.text(text));
+                    window.add(&self.baseline, at, text_value(text.as_deref(), kind));
                 }
             }
             // Nothing can be said of files.
@@ -418,29 +483,34 @@ struct Tensors {
 
 enum TensorValues {
     Numbers(Vec<f64>),
-    Texts(StringArray),
+    Texts(Vec<String>),
     None,
 }
 
 impl Tensors {
-    fn of(content: &PredictionContent) -> Self {
-        let inputs = content.inputs.iter();
+    fn of(content: &PredictionContent, redactor: &Redactor) -> Self {
+        let inputs = content.inputs.iter().map(|tensor| match tensor {
+            Some(tensor) => TensorValues::of(tensor, redactor),
+            None => TensorValues::None,
+        });
         let outputs = content.outputs.iter();
         Self {
-            inputs: inputs
-                .map(|tensor| tensor.as_ref().map_or(TensorValues::None, TensorValues::of))
-                .collect(),
+            inputs: inputs.collect(),
             outputs: outputs
-                .map(|output| (output.index, TensorValues::of(&output.tensor)))
+                .map(|output| (output.index, TensorValues::of(&output.tensor, redactor)))
                 .collect(),
         }
     }
 }
 
 impl TensorValues {
-    fn of(tensor: &Tensor) -> Self {
+    fn of(tensor: &Tensor, redactor: &Redactor) -> Self {
         match tensor.view() {
-            TensorView::Strings(strings) => Self::Texts(strings.clone()),
+            TensorView::Strings(strings) => {
+                let texts = strings.iter().map(String::from_utf8_lossy);
+                let texts = texts.map(|text| redactor.text(&text).into_owned());
+                Self::Texts(texts.collect())
+            }
             TensorView::Fixed(_) => {
                 tidegate_columns::numbers(tensor).map_or(Self::None, Self::Numbers)
             }

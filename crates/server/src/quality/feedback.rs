@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidegate_redaction::Redactor;
 use tidegate_serving::{Capture, ErrorCode, InferError, is_captured, prediction_ms};
 use tidegate_store::{Feedback, FeedbackOutcome};
 use utoipa::ToSchema;
@@ -50,8 +51,8 @@ pub(crate) struct FeedbackReceipt {
     pub(super) corrected: u64,
     /// Labels that their rows had already.
     pub(super) same: u64,
-    /// How many of all are of predictions that are not among the captured ones: they are kept, and
-    /// count for nothing.
+    /// Labels of predictions that are not among the captured ones: there is nothing to compare them with,
+    /// and they are not kept.
     pub(super) not_captured: u64,
 }
 
@@ -76,6 +77,8 @@ impl FeedbackReceipt {
 pub(super) struct Sender<'a> {
     pub(super) endpoint: &'a str,
     pub(super) principal: String,
+    /// Empty for those who act for all.
+    pub(super) tenant: &'a str,
     pub(super) now_ms: u64,
 }
 
@@ -87,6 +90,7 @@ pub(super) fn rows(
     body: FeedbackBody,
     sender: &Sender<'_>,
     capture: &Capture,
+    redactor: &Redactor,
 ) -> Result<(Vec<Feedback>, u64), InferError> {
     let labels = match body {
         FeedbackBody::One(label) => vec![label],
@@ -103,22 +107,25 @@ pub(super) fn rows(
     let mut rows = Vec::with_capacity(labels.len());
     let mut not_captured = 0;
     for (at, label) in labels.into_iter().enumerate() {
-        let (id, row) = row(label, sender).map_err(|problem| {
+        let (id, row) = row(label, sender, redactor).map_err(|problem| {
             InferError::new(
                 ErrorCode::MalformedRequest,
                 format!("feedback {at}: {problem}"),
             )
         })?;
-        not_captured += u64::from(!is_captured(id, rate));
-        rows.push(row);
+        match is_captured(id, rate) {
+            true => rows.push(row),
+            false => not_captured += 1,
+        }
     }
     Ok((rows, not_captured))
 }
 
-fn row(label: Label, sender: &Sender<'_>) -> Result<(Uuid, Feedback), String> {
+fn row(label: Label, sender: &Sender<'_>, redactor: &Redactor) -> Result<(Uuid, Feedback), String> {
     let id = prediction_id(&label.prediction_id, sender.now_ms)?;
     let value = match &label.label {
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => label.label.to_string(),
+        Value::Bool(_) | Value::Number(_) => label.label.to_string(),
+        Value::String(text) => Value::from(redactor.text(text)).to_string(),
         _ => return Err("the label must be a text, a number, true or false".to_owned()),
     };
     if value.len() > MAX_LABEL_BYTES {
@@ -129,6 +136,7 @@ fn row(label: Label, sender: &Sender<'_>) -> Result<(Uuid, Feedback), String> {
         endpoint: sender.endpoint.to_owned(),
         prediction_id: id.to_string(),
         row: i64::from(label.row),
+        tenant: sender.tenant.to_owned(),
         prediction_ms: ms(prediction_ms(id)),
         label: value,
         event_ms: label.at_ms.map(ms),
@@ -156,6 +164,7 @@ mod tests {
     use std::collections::HashMap;
 
     use serde_json::json;
+    use tidegate_redaction::PrivacyConfig;
 
     use super::*;
 
@@ -167,9 +176,11 @@ mod tests {
         let sender = Sender {
             endpoint: "fraud",
             principal: "shop".to_owned(),
+            tenant: "",
             now_ms: 1_795_770_000_000,
         };
-        rows(body, &sender, &capture).map_err(|error| error.message.into_owned())
+        let redactor = Redactor::new(&PrivacyConfig::default()).unwrap();
+        rows(body, &sender, &capture, &redactor).map_err(|error| error.message.into_owned())
     }
 
     #[test]

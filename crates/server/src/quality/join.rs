@@ -14,7 +14,7 @@ use tidegate_store::{Feedback, Store};
 use uuid::Uuid;
 
 use super::counts::{AccuracyCounts, Answered};
-use super::rows::{PREDICTION_ID, ROW, output_column};
+use super::rows::{PREDICTION_ID, ROW, TENANT, output_column};
 use super::target::LabelTarget;
 
 /// Labels that are in memory at once.
@@ -35,7 +35,15 @@ pub(super) struct Counted {
 }
 
 /// Labels by prediction and row.
-type Labels = HashMap<(Uuid, u32), (Value, i64)>;
+type Labels = HashMap<(Uuid, u32), Vec<Given>>;
+
+/// A label, with the tenant that has given it.
+struct Given {
+    tenant: String,
+    label: Value,
+    /// When it came true, in milliseconds since 1970.
+    at_ms: i64,
+}
 
 /// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
 /// named. Reads the partition once for each page of
@@ -52,18 +60,25 @@ pub(super) async fn count(
 ) -> Result<Counted, String> {
     let time_ms = milliseconds(key);
     let mut counted = Counted::default();
-    let mut after: Option<(String, i64)> = None;
+    let mut after: Option<(String, i64, String)> = None;
     let mut is_first = true;
     loop {
-        let from = after.as_ref().map(|(id, row)| (id.as_str(), *row));
+        let from = after.as_ref();
+        let from = from.map(|(id, row, tenant)| (id.as_str(), *row, tenant.as_str()));
         let page = store
             .feedback(&key.endpoint, time_ms.clone(), from, PAGE)
             .await
             .map_err(|error| error.to_string())?;
         let is_last = page.len() < PAGE as usize;
-        after = page
-            .last()
-            .map(|last| (last.prediction_id.clone(), last.row));
+        after = page.last().map(|last| {
+            let Feedback {
+                prediction_id,
+                row,
+                tenant,
+                ..
+            } = last;
+            (prediction_id.clone(), *row, tenant.clone())
+        });
         let labels = by_prediction(page);
         let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
         let segment = segment.map(str::to_owned);
@@ -116,13 +131,29 @@ pub(super) fn milliseconds(key: &PartitionKey) -> std::ops::Range<i64> {
 }
 
 fn by_prediction(page: Vec<Feedback>) -> Labels {
-    let labels = page.into_iter().filter_map(|one| {
-        let id: Uuid = one.prediction_id.parse().ok()?;
-        let label = serde_json::from_str(&one.label).ok()?;
-        let at_ms = one.event_ms.unwrap_or(one.received_ms);
-        Some(((id, u32::try_from(one.row).ok()?), (label, at_ms)))
-    });
-    labels.collect()
+    let mut labels = Labels::new();
+    for one in page {
+        let (Ok(id), Ok(row), Ok(label)) = (
+            one.prediction_id.parse::<Uuid>(),
+            u32::try_from(one.row),
+            serde_json::from_str(&one.label),
+        ) else {
+            continue;
+        };
+        labels.entry((id, row)).or_default().push(Given {
+            tenant: one.tenant,
+            label,
+            at_ms: one.event_ms.unwrap_or(one.received_ms),
+        });
+    }
+    labels
+}
+
+/// The label that counts for a prediction of a tenant: that of the tenant, or else of those who act for
+/// all.
+fn label_of<'l>(given: &'l [Given], tenant: &str) -> Option<&'l Given> {
+    let of = |tenant: &str| given.iter().find(|given| given.tenant == tenant);
+    of(tenant).or_else(|| of(""))
 }
 
 fn count_page(
@@ -133,7 +164,7 @@ fn count_page(
     labels: &Labels,
 ) -> Result<Counted, tidegate_capture::CaptureError> {
     let output = output_column(&target.output);
-    let mut columns = vec![PREDICTION_ID, ROW, output.as_str()];
+    let mut columns = vec![PREDICTION_ID, ROW, TENANT, output.as_str()];
     columns.extend(segment);
     let mut counted = Counted::default();
     for batch in folder.read(key, Some(&columns))? {
@@ -187,22 +218,24 @@ impl BatchColumns<'_> {
         let rows = batch
             .column_by_name(ROW)?
             .as_primitive_opt::<UInt32Type>()?;
+        let tenants: &StringArray = batch.column_by_name(TENANT)?.as_string_opt()?;
         let answers = Answers::new(batch.column_by_name(output)?)?;
         for at in 0..batch.num_rows() {
             let Ok(id) = ids.value(at).parse::<Uuid>() else {
                 continue;
             };
-            let Some((label, at_ms)) = labels.get(&(id, rows.value(at))) else {
+            let given = labels.get(&(id, rows.value(at)));
+            let Some(given) = given.and_then(|given| label_of(given, tenants.value(at))) else {
                 continue;
             };
             let predicted_ms = i64::try_from(prediction_ms(id)).unwrap_or(i64::MAX);
-            let delay_s = at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
+            let delay_s = given.at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
             let mut numbers = Vec::new();
             if let Some(answered) = answers.row(at, &mut numbers) {
-                counted.all.add(target, &answered, label, delay_s);
+                counted.all.add(target, &answered, &given.label, delay_s);
                 if let Some(segments) = segments {
                     let counts = counted.segment(&segments[at]);
-                    counts.add(target, &answered, label, delay_s);
+                    counts.add(target, &answered, &given.label, delay_s);
                 }
             }
         }
@@ -237,7 +270,12 @@ impl Answers {
                 if lists.is_null(at) {
                     return None;
                 }
-                buffer.extend_from_slice(numbers(&lists.value(at))?.values());
+                let values = numbers(&lists.value(at))?;
+                // A text is no number, and no 0 either.
+                if values.null_count() > 0 {
+                    return None;
+                }
+                buffer.extend_from_slice(values.values());
                 Some(Answered::Numbers(buffer))
             }
         }

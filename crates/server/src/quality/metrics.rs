@@ -15,7 +15,8 @@ const HELD: Family<'static> = Family::gauge(
 );
 const DROPPED: Family<'static> = Family::counter(
     "tidegate_capture_dropped_total",
-    "Predictions that were not captured because others held all of `capture.max_held_bytes`",
+    "Predictions that were not captured because others held all of `capture.max_held_bytes`, or too many \
+     waited",
 );
 
 /// The metrics of captures, labels, accuracy and drift.
@@ -37,12 +38,12 @@ impl QualityMetrics {
         Self {
             rows: registry.counter_vec(
                 "tidegate_captured_rows_total",
-                "Rows of predictions that were captured",
+                "Rows of captured predictions that were written",
                 &["endpoint"],
             ),
             failures: registry.counter(
                 "tidegate_capture_failures_total",
-                "Captured predictions that could not be written",
+                "Rows of captured predictions that could not be written",
             ),
             disk: registry.gauge(
                 "tidegate_capture_disk_bytes",
@@ -78,8 +79,8 @@ impl QualityMetrics {
         }
     }
 
-    pub(super) fn count_rows(&self, endpoint: &str, rows: usize) {
-        self.rows.with_label_values(&[endpoint]).inc_by(rows as u64);
+    pub(super) fn count_rows(&self, endpoint: &str, rows: u64) {
+        self.rows.with_label_values(&[endpoint]).inc_by(rows);
     }
 
     pub(super) fn set_disk(&self, bytes: u64) {

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidegate_capture::{CaptureFolder, CaptureWriter, Hour, PartitionKey};
+use tidegate_capture::{CaptureFolder, CaptureWriter, FolderLock, Hour, PartitionKey, Written};
 use tidegate_redaction::Redactor;
-use tidegate_serving::{Observation, Outcome, Prediction, Version};
+use tidegate_serving::{Capture, Observation, Outcome, Prediction, Version};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -21,13 +21,18 @@ use crate::events::EventJournal;
 
 /// Rows in memory until they are written, in bytes.
 const MAX_BUFFERED_BYTES: usize = 32 << 20;
+/// Finished requests that wait for the thread, at most.
+const MAX_WAITING: usize = 10_000;
+/// How often old files are looked for.
+const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// How often drift windows and the time of the next flush are looked at.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Takes what is captured from the request path.
 #[derive(Clone)]
 pub(super) struct Recorder {
-    messages: Sender<Message>,
+    messages: SyncSender<Message>,
+    capture: Arc<Capture>,
 }
 
 enum Message {
@@ -45,6 +50,8 @@ struct Finished {
 /// What the thread works with.
 pub(super) struct RecorderContext {
     pub(super) folder: CaptureFolder,
+    /// Keeps other servers from writing there.
+    pub(super) _lock: FolderLock,
     pub(super) flush_every: Duration,
     pub(super) max_disk_bytes: u64,
     pub(super) retention: Duration,
@@ -56,16 +63,16 @@ pub(super) struct RecorderContext {
 
 impl Recorder {
     /// Starts the thread. It ends when the recorder is dropped.
-    pub(super) fn start(context: RecorderContext) -> std::io::Result<Self> {
-        let (messages, received) = mpsc::channel();
+    pub(super) fn start(context: RecorderContext, capture: Arc<Capture>) -> std::io::Result<Self> {
+        let (messages, received) = mpsc::sync_channel(MAX_WAITING);
         let name = "capture".to_owned();
         thread::Builder::new()
             .name(name)
             .spawn(move || Recording::new(context).run(&received))?;
-        Ok(Self { messages })
+        Ok(Self { messages, capture })
     }
 
-    /// Takes the captured ones among finished requests. What they hold is bounded where it is noted.
+    /// Takes the captured ones among finished requests; drops and counts them where too many wait.
     pub(super) fn observe(&self, finished: &[Observation]) {
         for one in finished {
             let Some(prediction) = one.prediction.as_ref().filter(|one| one.is_captured()) else {
@@ -76,15 +83,19 @@ impl Recorder {
                 outcome: one.outcome,
                 took: one.total,
             };
-            // Without the thread nothing is captured any more: the server ends.
-            let _ = self.messages.send(Message::Finished(finished));
+            if self.messages.try_send(Message::Finished(finished)).is_err() {
+                self.capture.count_dropped();
+            }
         }
     }
 
     /// Writes what was captured before; waits until it is written.
     pub(super) async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.messages.send(Message::Flush(done)).is_ok() {
+        let messages = self.messages.clone();
+        // The queue may be full: waiting for it must not hold a thread of connections.
+        let sending = tokio::task::spawn_blocking(move || messages.send(Message::Flush(done)));
+        if matches!(sending.await, Ok(Ok(()))) {
             let _ = written.await;
         }
     }
@@ -97,6 +108,8 @@ struct Recording {
     /// The versions whose targets are written, by endpoint and number.
     targets: HashMap<(String, String), std::sync::Weak<Version>>,
     flushed: Instant,
+    /// When old files were looked for; never before the first time.
+    retained: Option<Instant>,
     /// Whether the last write failed: a full disk must not fill the log too.
     has_failed: bool,
 }
@@ -104,14 +117,12 @@ struct Recording {
 impl Recording {
     fn new(context: RecorderContext) -> Self {
         let folder = context.folder.clone();
-        if let Err(error) = folder.clear_unfinished() {
-            warn!(%error, "unfinished captures cannot be removed");
-        }
         Self {
             writer: CaptureWriter::new(folder, MAX_BUFFERED_BYTES),
             context,
             targets: HashMap::new(),
             flushed: Instant::now(),
+            retained: None,
             has_failed: false,
         }
     }
@@ -139,12 +150,14 @@ impl Recording {
 
     fn add(&mut self, finished: &Finished) {
         let prediction = &finished.prediction;
-        let Some(content) = prediction.take_content() else {
+        let Some(mut content) = prediction.take_content() else {
             return;
         };
-        let Some(version) = &content.version else {
+        let Some(version) = content.version.clone() else {
             return;
         };
+        content.rows = rows::count(&content);
+        let version = &version;
         let call = CapturedCall {
             id: prediction.id(),
             at_ms: prediction.unix_ms(),
@@ -162,16 +175,12 @@ impl Recording {
         };
         self.write_target(&key, version);
         let rows = rows::table(&call, &content, version, &self.context.redactor);
-        let written = rows.and_then(|rows| {
-            let count = rows.num_rows();
-            self.writer
-                .add(key, rows)
-                .map_err(|error| error.to_string())?;
-            Ok(count)
-        });
-        match written {
-            Ok(rows) => self.context.metrics.count_rows(prediction.endpoint(), rows),
-            Err(problem) => self.failed(&problem),
+        match rows {
+            Ok(rows) => {
+                let written = self.writer.add(key, rows);
+                self.count(written);
+            }
+            Err(problem) => self.failed(content.rows as u64, &problem),
         }
     }
 
@@ -182,7 +191,6 @@ impl Recording {
         if written.is_some_and(|written| std::ptr::eq(written.as_ptr(), Arc::as_ptr(version))) {
             return;
         }
-        self.targets.insert(name, Arc::downgrade(version));
         let target = LabelTarget::of(version);
         if let Err(problem) = &target {
             let (model, number) = (version.model(), version.number());
@@ -190,19 +198,26 @@ impl Recording {
         }
         let json = serde_json::to_vec(&target.map_err(|problem| problem.to_string()));
         let json = json.unwrap_or_default();
-        if let Err(error) = self.context.folder.write_note(key, &json) {
-            self.failed(&error.to_string());
+        match self.context.folder.write_note(key, &json) {
+            Ok(()) => {
+                self.targets.insert(name, Arc::downgrade(version));
+            }
+            Err(error) => self.failed(0, &error.to_string()),
         }
     }
 
     fn flush(&mut self) {
         self.flushed = Instant::now();
-        match self.writer.flush() {
-            Ok(()) => self.has_failed = false,
-            Err(error) => self.failed(&error.to_string()),
+        let written = self.writer.flush();
+        self.count(written);
+        self.context.drift.forget_unloaded(now_ms());
+        if self
+            .retained
+            .is_none_or(|retained| retained.elapsed() >= RETAIN_EVERY)
+        {
+            self.retained = Some(Instant::now());
+            self.retain();
         }
-        self.context.drift.forget_unloaded();
-        self.retain();
     }
 
     fn retain(&self) {
@@ -215,8 +230,20 @@ impl Recording {
         }
     }
 
-    fn failed(&mut self, problem: &str) {
-        self.context.metrics.failures.inc();
+    /// Counts what was written, and what was lost.
+    fn count(&mut self, written: Written) {
+        for (endpoint, rows) in &written.rows {
+            self.context.metrics.count_rows(endpoint, *rows);
+        }
+        match written.error {
+            Some(error) => self.failed(written.lost_rows, &error.to_string()),
+            None if !written.rows.is_empty() => self.has_failed = false,
+            None => {}
+        }
+    }
+
+    fn failed(&mut self, rows: u64, problem: &str) {
+        self.context.metrics.failures.inc_by(rows);
         if !std::mem::replace(&mut self.has_failed, true) {
             error!(problem, "captured predictions cannot be written");
         }

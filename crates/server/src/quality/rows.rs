@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::builder::StringBuilder;
+use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
+use arrow_cast::display::array_value_to_string;
+use arrow_schema::DataType;
+use serde_json::{Map, Value, json};
 use tidegate_columns::{of_tensor, whole};
 use tidegate_core::{FieldType, Tensor, TensorSpec, TensorView};
 use tidegate_pipeline::Column;
@@ -17,6 +21,7 @@ use uuid::Uuid;
 
 pub(super) const PREDICTION_ID: &str = "prediction_id";
 pub(super) const ROW: &str = "row";
+pub(super) const TENANT: &str = "tenant";
 
 /// What is known of a prediction beside its content.
 pub(super) struct CapturedCall<'a> {
@@ -44,8 +49,8 @@ pub(super) fn table(
     redactor: &Redactor,
 ) -> Result<RecordBatch, String> {
     let rows = content.rows;
-    let mut columns = about(call, version, rows);
-    for (name, column) in &content.fields {
+    let mut columns = about(call, version, content);
+    for (name, column) in &content.fields.columns {
         let is_private = is_private(name, redactor);
         if let Some(array) = field(name, column, version, redactor).filter(|_| !is_private) {
             columns.push((format!("field.{name}"), array));
@@ -53,13 +58,11 @@ pub(super) fn table(
     }
     let signature = version.signature();
     // The inputs of a model with a pipeline follow from the fields.
-    if content.fields.is_empty() {
+    if content.fields.columns.is_empty() {
         let inputs = signature.inputs.iter().zip(&content.inputs);
         for (spec, tensor) in inputs {
-            if let Some(tensor) = tensor
-                .as_ref()
-                .filter(|_| !is_private(&spec.name, redactor))
-            {
+            let is_private = has_private(version, &spec.name, redactor);
+            if let Some(tensor) = tensor.as_ref().filter(|_| !is_private) {
                 let array = tensor_column(spec, tensor, rows, redactor)?;
                 columns.push((format!("input.{}", spec.name), array));
             }
@@ -78,7 +81,41 @@ pub(super) fn table(
     .map_err(|error| error.to_string())
 }
 
-fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String, ArrayRef)> {
+/// The rows of a prediction: those of its fields, or of its tensors if all of them have as many. Otherwise
+/// all of it is one row.
+pub(super) fn count(content: &PredictionContent) -> usize {
+    let inputs = content.inputs.iter().flatten();
+    let outputs = content.outputs.iter().map(|output| &output.tensor);
+    let mut tensors = inputs.chain(outputs);
+    let has_fields = !content.fields.columns.is_empty();
+    match has_fields || tensors.all(|tensor| tensor.rows() == content.rows) {
+        true => content.rows,
+        false => 1,
+    }
+}
+
+/// Whether the values of an input, or of one of its columns, are private.
+fn has_private(version: &Version, input: &str, redactor: &Redactor) -> bool {
+    let declared = &version.plan().manifest.signature.inputs;
+    let declared = declared
+        .iter()
+        .filter(|one| one.name == input || one.name.is_empty());
+    let declared = declared.flat_map(|one| one.columns.iter().map(|column| &column.name));
+    let piped = version.plan().manifest.pipeline.iter();
+    let piped = piped.flat_map(|pipeline| &pipeline.inputs);
+    let piped = piped
+        .filter(|one| one.name == input)
+        .flat_map(|one| &one.columns);
+    let mut columns = declared.chain(piped);
+    is_private(input, redactor) || columns.any(|column| is_private(column, redactor))
+}
+
+fn about(
+    call: &CapturedCall<'_>,
+    version: &Version,
+    content: &PredictionContent,
+) -> Vec<(String, ArrayRef)> {
+    let rows = content.rows;
     let text = |text: &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
             text, rows,
@@ -87,7 +124,7 @@ fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String
     let at_ms = i64::try_from(call.at_ms).unwrap_or(i64::MAX);
     let time = TimestampMillisecondArray::from_iter_values(std::iter::repeat_n(at_ms, rows));
     let took_us = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
-    let numbers = (0..rows).map(|row| u32::try_from(row).unwrap_or(u32::MAX));
+    let numbers = row_numbers(content).map(|row| u32::try_from(row).unwrap_or(u32::MAX));
     let outcome = match call.outcome {
         Outcome::Answered => "answered",
         Outcome::Failed(code) => code.name(),
@@ -100,7 +137,7 @@ fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String
         ("model", text(version.model())),
         // Not `version`: the folders of the partition have that name.
         ("model_version", text(version.number())),
-        ("tenant", text(call.tenant)),
+        (TENANT, text(call.tenant)),
         ("outcome", text(outcome)),
         (
             "latency_us",
@@ -113,6 +150,15 @@ fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String
         .into_iter()
         .map(|(name, array)| (name.to_owned(), array))
         .collect()
+}
+
+/// The numbers of the rows in the request.
+fn row_numbers(content: &PredictionContent) -> impl Iterator<Item = usize> + '_ {
+    let kept = content.fields.rows.as_deref();
+    (0..content.rows).map(move |row| {
+        kept.and_then(|kept| kept.get(row))
+            .map_or(row, |kept| *kept)
+    })
 }
 
 /// Whether the values of a name are private, whatever they are.
@@ -192,42 +238,41 @@ fn plain_column(spec: &TensorSpec, tensor: &Tensor, rows: usize) -> Result<Array
     }
 }
 
-/// Rows of a table as JSON, for people.
-pub(super) fn json_rows(batch: &RecordBatch, limit: usize) -> Vec<serde_json::Value> {
-    let rows = batch.num_rows().min(limit);
-    (0..rows).map(|row| json_row(batch, row)).collect()
-}
+/// Values of a list that are shown, at most.
+const SHOWN_VALUES: usize = 64;
 
-fn json_row(batch: &RecordBatch, row: usize) -> serde_json::Value {
+/// A row of a table as JSON, for people. Of long lists the first values are shown, with their number.
+pub(super) fn json_row(batch: &RecordBatch, row: usize) -> Value {
     let schema = batch.schema();
     let columns = schema.fields().iter().zip(batch.columns());
     let values = columns.filter(|(_, column)| !column.is_null(row));
     values
         .map(|(field, column)| (field.name().clone(), json_value(column, row)))
-        .collect::<serde_json::Map<_, _>>()
+        .collect::<Map<_, _>>()
         .into()
 }
 
-fn json_value(column: &ArrayRef, row: usize) -> serde_json::Value {
-    use arrow_array::cast::AsArray;
-    use arrow_schema::DataType;
+fn json_value(column: &ArrayRef, row: usize) -> Value {
     match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::Boolean => column.as_boolean().value(row).into(),
-        DataType::List(_) => {
-            let values = column.as_list::<i32>().value(row);
-            let values = (0..values.len()).map(|at| json_value(&values, at));
-            values.collect::<Vec<_>>().into()
-        }
-        DataType::Timestamp(..) => arrow_cast::display::array_value_to_string(column, row)
-            .unwrap_or_default()
-            .into(),
-        _ => number(column, row),
+        DataType::List(_) => json_list(&column.as_list::<i32>().value(row)),
+        DataType::Timestamp(..) => display(column, row).into(),
+        // What JSON does not have, such as NaN, stays a text.
+        _ => serde_json::from_str(&display(column, row))
+            .unwrap_or_else(|_| display(column, row).into()),
     }
 }
 
-fn number(column: &ArrayRef, row: usize) -> serde_json::Value {
-    let text = arrow_cast::display::array_value_to_string(column, row).unwrap_or_default();
-    // What JSON does not have, such as NaN, stays a text.
-    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
+fn json_list(values: &ArrayRef) -> Value {
+    let shown = (0..values.len().min(SHOWN_VALUES)).map(|at| json_value(values, at));
+    let shown: Vec<Value> = shown.collect();
+    match values.len() > SHOWN_VALUES {
+        true => json!({ "values": values.len(), "first": shown }),
+        false => shown.into(),
+    }
+}
+
+fn display(column: &ArrayRef, row: usize) -> String {
+    array_value_to_string(column, row).unwrap_or_default()
 }

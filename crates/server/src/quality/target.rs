@@ -68,10 +68,17 @@ impl LabelTarget {
             Value::Number(number) => {
                 // Clients in dynamic languages write 1.0 as readily as 1.
                 let number = number.as_f64().filter(|number| number.fract() == 0.0)? as i64;
-                match self.classes.is_empty() {
-                    true => Some(number.to_string()),
-                    false => self.classes.get(usize::try_from(number).ok()?).cloned(),
+                let name = number.to_string();
+                // Where classes are numbers, a number is one of them, and never a place.
+                if self.classes.is_empty() || self.classes.contains(&name) {
+                    return Some(name);
                 }
+                let are_numbers = self
+                    .classes
+                    .iter()
+                    .any(|class| class.parse::<f64>().is_ok());
+                let place = usize::try_from(number).ok().filter(|_| !are_numbers)?;
+                self.classes.get(place).cloned()
             }
             // Of two classes, the one that matters is the one that is true.
             Value::Bool(is_positive) => {
@@ -178,6 +185,9 @@ mod tests {
         for wrong in [json!("Fraud"), json!(2), json!(-1), json!(0.5)] {
             assert_eq!(fraud.class(&wrong), None, "{wrong}");
         }
+        let ratings = target(&["1", "2", "3"]);
+        assert_eq!(ratings.class(&json!(3)).as_deref(), Some("3"));
+        assert_eq!(ratings.class(&json!(0)), None);
         let unnamed = target(&[]);
         assert_eq!(unnamed.class(&json!(7)).as_deref(), Some("7"));
         assert_eq!(unnamed.class(&json!(true)), None);

@@ -69,7 +69,7 @@ impl Serving {
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
         if let Some(prediction) = record.prediction() {
-            prediction.set_inputs(&version, &work.inputs, work.rows);
+            prediction.set_inputs(&version, &work.inputs);
         }
         let allowed = AllowedTime::of(&work, at);
         if chain.is_some() {
@@ -124,7 +124,7 @@ impl Serving {
         };
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         if let Some(prediction) = record.prediction() {
-            prediction.set_outputs(&executed.outputs);
+            prediction.set_outputs(&executed.outputs, &outputs);
         }
         if let Some(mut copy) = shadow_copy.take() {
             copy.answered(&version, &executed);

@@ -237,6 +237,7 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.routed(version.stats().counters());
         record.executed(rows, executed.timing);
+        record.forget_prediction();
         let cache = CacheStatus {
             outcome: last.outcome,
             age: last.age,
@@ -307,6 +308,7 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.unrouted();
         record.executed(rows, executed.timing);
+        record.forget_prediction();
         Ok(InferResponse {
             version: AnsweredBy::Constant {
                 endpoint: run.chain.endpoint.as_str().into(),

@@ -63,6 +63,11 @@ impl<'a> RequestRecord<'a> {
         self.prediction = Some(prediction);
     }
 
+    /// Nothing that a version has predicted is the answer.
+    pub(super) fn forget_prediction(&mut self) {
+        self.prediction = None;
+    }
+
     /// Where its content is noted, if its endpoint is captured.
     pub(super) fn prediction(&self) -> Option<&Arc<Prediction>> {
         self.prediction.as_ref()

@@ -134,6 +134,9 @@ fn value(cell: Cell<'_>, kind: Kind) -> Value<'_> {
     }
     match (kind, text.parse()) {
         (Kind::Number, Ok(number)) => Value::Number(number),
+        // Booleans of a request are 1 and 0.
+        (Kind::Number, Err(_)) if text.eq_ignore_ascii_case("true") => Value::Number(1.0),
+        (Kind::Number, Err(_)) if text.eq_ignore_ascii_case("false") => Value::Number(0.0),
         _ => Value::Text(text),
     }
 }

@@ -7,7 +7,7 @@ use tidegate_core::Tensor;
 use tidegate_pipeline::{BadRows, Pipeline, RecordForm, Records, Run};
 use tidegate_serving::{
     AnsweredBy, ErrorCode, InferError, InferResponse, MemoryReservation, OutputTensor, Received,
-    RequestedOutput, Version,
+    RequestFields, RequestedOutput, Version,
 };
 
 use super::RecordBody;
@@ -97,7 +97,10 @@ impl RecordRun {
         };
         received.request.inputs = run.take_inputs();
         if let Some(prediction) = &received.request.prediction {
-            prediction.set_fields(|| pipeline.field_columns(&run));
+            prediction.set_fields(|| RequestFields {
+                columns: pipeline.field_columns(&run),
+                rows: run.kept_rows().map(<[usize]>::to_vec),
+            });
         }
         received.request.outputs = version.pipeline_outputs();
         self.run = Some((pipeline.clone(), run));
