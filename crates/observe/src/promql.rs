@@ -113,7 +113,7 @@ pub(crate) fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const FAULTS: &str = "queue_full|execution_failed|upstream_failed|upstream_invalid|upstream_unavailable|breaker_open|features_invalid|features_unavailable|features_stale|internal|not_ready|graph_failed|graph_node_unavailable|memory_full|auth_unavailable|audit_unavailable|not_saved|shutting_down|deadline_exceeded";
+    const FAULTS: &str = "queue_full|execution_failed|upstream_failed|upstream_invalid|upstream_unavailable|breaker_open|features_invalid|features_unavailable|features_stale|internal|not_ready|graph_failed|graph_node_unavailable|memory_full|auth_unavailable|audit_unavailable|not_saved|traffic_unavailable|shutting_down|deadline_exceeded";
 
     fn latency(ms: f64) -> Sli {
         Sli::Latency(LatencyBound::nearest(ms).unwrap())

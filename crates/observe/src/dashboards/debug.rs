@@ -531,7 +531,7 @@ fn quality(job: &str) -> Vec<Panel> {
                 "{{model}} {{version}} windows",
                 format!(
                     "sum by (model, version) \
-                     (increase(tidegate_drift_windows_total{{{job},drifted=\"true\"}}[$__range]))"
+                     (increase(tidegate_drift_windows_total{{{job},drifted=\"true\"}}[1d]))"
                 ),
             ),
     ]

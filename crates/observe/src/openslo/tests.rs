@@ -29,7 +29,7 @@ fn with(before: &str, after: &str) -> String {
 
 #[test]
 fn a_document_is_as_openslo_has_it() {
-    let faults = "queue_full|execution_failed|upstream_failed|upstream_invalid|upstream_unavailable|breaker_open|features_invalid|features_unavailable|features_stale|internal|not_ready|graph_failed|graph_node_unavailable|memory_full|auth_unavailable|audit_unavailable|not_saved|shutting_down|deadline_exceeded";
+    let faults = "queue_full|execution_failed|upstream_failed|upstream_invalid|upstream_unavailable|breaker_open|features_invalid|features_unavailable|features_stale|internal|not_ready|graph_failed|graph_node_unavailable|memory_full|auth_unavailable|audit_unavailable|not_saved|traffic_unavailable|shutting_down|deadline_exceeded";
     let expected = format!(
         r#"apiVersion: openslo/v1
 kind: SLO

@@ -525,8 +525,7 @@ impl TensorValues {
                 number.map_or(Value::Missing, |number| Value::Number(*number))
             }
             Self::Texts(texts) => {
-                let text = texts.iter().nth(place(texts.len()));
-                text_value(text.and_then(|text| std::str::from_utf8(text).ok()), kind)
+                text_value(texts.get(place(texts.len())).map(String::as_str), kind)
             }
             Self::None => Value::Missing,
         }

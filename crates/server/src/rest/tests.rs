@@ -120,8 +120,11 @@ async fn only_probes_and_descriptions_are_public() {
 
 #[tokio::test]
 async fn what_changes_the_server_needs_a_permission_to_change() {
-    const QUESTIONS: [&str; 6] = [
+    const QUESTIONS: [&str; 8] = [
+        "/api/traffic/{name}/check",
         "/console/try",
+        // Labels change what is known of the model, and nothing that the server does.
+        "/v1/endpoints/{name}/feedback",
         "/v1/endpoints/{name}/predict",
         "/v1/models/{model}",
         "/v2/models/{model}/infer",
