@@ -265,7 +265,7 @@ def test_labels_meet_the_rows_that_were_answered_where_some_have_failed(serve):
     records, _ = rows(3)
     records[0] = {**records[0], "amount": "much"}
     url = server.url("/v1/endpoints/fraud/predict")
-    answer = requests.post(url, params={"partial": True}, json={"instances": records}, timeout=PATIENCE_S).json()
+    answer = requests.post(url, params={"partial": "true"}, json={"instances": records}, timeout=PATIENCE_S).json()
     assert answer["predictions"][0] is None and answer["predictions"][2] is not None
     feedback = [{"prediction_id": answer["prediction_id"], "row": row, "label": 0} for row in range(3)]
     label(server, {"feedback": feedback})

@@ -159,6 +159,7 @@ def test_records_go_by_the_policy(start, graph, tmp_path):
         (folder / number).mkdir(parents=True)
         (folder / number / "model.onnx").write_bytes((source / "model.onnx").read_bytes())
         (folder / number / "model.toml").write_text(manifest)
+    (folder / "config.pbtxt").write_text("version_policy { all { } }")
     server = start(tmp_path / "models")
     put(server, BETA)
     for headers, expected in (({}, "1"), ({"x-beta": "1"}, "2")):

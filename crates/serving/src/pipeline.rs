@@ -102,14 +102,16 @@ impl Serving {
             let step = self.sequence_step(exchange, authorized, record, &mut received, &sequence);
             stepped = Box::pin(step).await?;
         }
-        if let Some(capture) = self.capture().filter(|_| stepped.is_none()) {
+        if stepped.is_none()
+            && let Some(capture) = self.capture()
+        {
             let (endpoint, tenant) = (
                 &authorized.resource().endpoint,
                 authorized.caller().tenant(),
             );
             if let Some(prediction) = capture.begin(endpoint, tenant) {
                 received.request.prediction = Some(prediction.clone());
-                record.set_prediction(prediction);
+                record.prediction = Some(prediction);
             }
         }
         let mut commit = None;
@@ -138,7 +140,7 @@ impl Serving {
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;
         record.encoded(bytes);
-        if let Some(copy) = record.take_shadow_copy() {
+        if let Some(copy) = record.shadow_copy.take() {
             self.traffic().shadows().send(copy);
         }
         // A request that ends with an error leaves the states of its sequence as they were.

@@ -26,7 +26,7 @@ pub use self::endpoint_traffic::{EndpointTraffic, TrafficError, named_versions};
 pub(crate) use self::shadow_copy::ShadowCopy;
 use self::shadow_queue::ShadowQueue;
 pub use self::shadow_report::{ShadowReport, WorstDisagreement};
-use crate::{Serving, Target};
+use crate::{Exchange, Serving, Target};
 
 /// The traffic policies that are in force, by endpoint.
 pub struct TrafficTable {
@@ -85,23 +85,19 @@ impl TrafficTable {
         shadow_queue::start(serving)
     }
 
-    /// The version that the endpoint's policy chooses; `None` where there is no policy, and for a request
-    /// that names a version.
+    /// What policies may look at in a request; `None` if there are no policies.
     #[inline]
-    pub(crate) fn choose(
-        &self,
-        target: &Target,
-        caller: &Caller,
-        headers: &HeaderMap,
-    ) -> Option<Box<Chosen>> {
+    pub(crate) fn headers<'e, E: Exchange>(&self, exchange: &'e E) -> Option<&'e HeaderMap> {
         if !self.is_active.load(Ordering::Acquire) {
             return None;
         }
-        self.choose_by_policy(target, caller, headers)
+        Some(exchange.credentials().headers())
     }
 
+    /// The version that the endpoint's policy chooses; `None` where there is no policy, and for a request
+    /// that names a version.
     #[cold]
-    fn choose_by_policy(
+    pub(crate) fn choose(
         &self,
         target: &Target,
         caller: &Caller,

@@ -37,7 +37,7 @@ impl Serving {
         let deadline = earlier(received.request.deadline, until);
 
         // route
-        let headers = exchange.credentials().headers();
+        let headers = self.traffic().headers(exchange);
         let Routed {
             version,
             cold_start,
@@ -65,10 +65,13 @@ impl Serving {
         };
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
-        let mut shadow_copy = chosen.and_then(|chosen| chosen.shadow_copy(&request));
+        let mut shadow_copy = None;
+        if let Some(chosen) = chosen {
+            shadow_copy = chosen.shadow_copy(&request);
+        }
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
-        if let Some(prediction) = record.prediction() {
+        if let Some(prediction) = &record.prediction {
             prediction.set_inputs(&version, &work.inputs);
         }
         let allowed = AllowedTime::of(&work, at);
@@ -123,12 +126,12 @@ impl Serving {
             }
         };
         answer_memory::resize(&mut received.memory, executed.bytes())?;
-        if let Some(prediction) = record.prediction() {
+        if let Some(prediction) = &record.prediction {
             prediction.set_outputs(&executed.outputs, &outputs);
         }
-        if let Some(mut copy) = shadow_copy.take() {
+        if let Some(mut copy) = shadow_copy {
             copy.answered(&version, &executed);
-            record.copied(copy);
+            record.shadow_copy = Some(copy);
         }
         Ok(InferResponse {
             version: AnsweredBy::Version(version),
@@ -139,7 +142,7 @@ impl Serving {
             limits: authorized.limit_status(),
             cache,
             fallback: None,
-            prediction: record.prediction().cloned(),
+            prediction: record.prediction.clone(),
         })
     }
 }

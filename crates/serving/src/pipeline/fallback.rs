@@ -237,7 +237,7 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.routed(version.stats().counters());
         record.executed(rows, executed.timing);
-        record.forget_prediction();
+        record.prediction = None;
         let cache = CacheStatus {
             outcome: last.outcome,
             age: last.age,
@@ -308,7 +308,7 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.unrouted();
         record.executed(rows, executed.timing);
-        record.forget_prediction();
+        record.prediction = None;
         Ok(InferResponse {
             version: AnsweredBy::Constant {
                 endpoint: run.chain.endpoint.as_str().into(),

@@ -22,9 +22,11 @@ pub(super) struct RequestRecord<'a> {
     rows: usize,
     timing: Timing,
     fallback: Option<Box<FallbackStatus>>,
-    prediction: Option<Arc<Prediction>>,
+    /// What its endpoint's capture notes of it; `None` if the endpoint is not captured, or if nothing that a
+    /// version has predicted is the answer.
+    pub(super) prediction: Option<Arc<Prediction>>,
     /// A copy for shadows, once the request is answered.
-    shadow_copy: Option<Box<ShadowCopy>>,
+    pub(super) shadow_copy: Option<Box<ShadowCopy>>,
     /// When encoding began, of requests with a trace.
     encoding: Option<Instant>,
     has_ended: bool,
@@ -58,21 +60,6 @@ impl<'a> RequestRecord<'a> {
         self.trace.as_deref()
     }
 
-    /// Its endpoint is captured.
-    pub(super) fn set_prediction(&mut self, prediction: Arc<Prediction>) {
-        self.prediction = Some(prediction);
-    }
-
-    /// Nothing that a version has predicted is the answer.
-    pub(super) fn forget_prediction(&mut self) {
-        self.prediction = None;
-    }
-
-    /// Where its content is noted, if its endpoint is captured.
-    pub(super) fn prediction(&self) -> Option<&Arc<Prediction>> {
-        self.prediction.as_ref()
-    }
-
     /// A version will answer it.
     pub(super) fn routed(&mut self, counters: &Arc<VersionCounters>) {
         self.counters = Some(counters.clone());
@@ -86,16 +73,6 @@ impl<'a> RequestRecord<'a> {
     /// Another choice than the first has answered it.
     pub(super) fn fell_back(&mut self, fallback: &FallbackStatus) {
         self.fallback = Some(Box::new(fallback.clone()));
-    }
-
-    /// Shadows are to get a copy of it.
-    pub(super) fn copied(&mut self, copy: Box<ShadowCopy>) {
-        self.shadow_copy = Some(copy);
-    }
-
-    /// The copy for shadows, if there is one.
-    pub(super) fn take_shadow_copy(&mut self) -> Option<Box<ShadowCopy>> {
-        self.shadow_copy.take()
     }
 
     /// Its rows were run.

@@ -26,18 +26,21 @@ pub(super) struct Routed {
 
 impl Serving {
     /// Picks the version for a request whose caller may ask for it; that of a fallback of its endpoint,
-    /// if one is given. Whoever may call an endpoint is served by its fallbacks. `headers` are what a
-    /// traffic policy may look at.
+    /// if one is given. Whoever may call an endpoint is served by its fallbacks. `headers` are what traffic
+    /// policies may look at; `None` if there are no policies.
     pub(super) async fn route(
         &self,
         authorized: &Authorized<Target>,
         fallback: Option<&Target>,
-        headers: &HeaderMap,
+        headers: Option<&HeaderMap>,
         deadline: Option<Instant>,
         received: Instant,
     ) -> Result<Routed, InferError> {
         let target = fallback.unwrap_or(authorized.resource());
-        let chosen = self.traffic().choose(target, authorized.caller(), headers);
+        let chosen = match headers {
+            None => None,
+            Some(headers) => self.traffic().choose(target, authorized.caller(), headers),
+        };
         let version = match &chosen {
             Some(chosen) => Some(chosen.version()),
             None => target.version.as_deref(),

@@ -97,7 +97,7 @@ impl Serving {
         } = if request.start {
             turn.restart();
             let headers = exchange.credentials().headers();
-            self.route(authorized, None, headers, deadline, received.at)
+            self.route(authorized, None, Some(headers), deadline, received.at)
                 .await?
         } else {
             let Some(version) = turn.resume()? else {
@@ -166,7 +166,7 @@ impl Serving {
     ) -> Result<Option<Box<SequenceStep>>, InferError> {
         let deadline = received.request.deadline;
         let routed = self
-            .route(authorized, None, headers, deadline, received.at)
+            .route(authorized, None, Some(headers), deadline, received.at)
             .await?;
         let Some(sequences) = routed.version.sequences().filter(|_| !request.start) else {
             return Ok(None);
