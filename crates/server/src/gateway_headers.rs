@@ -23,6 +23,22 @@ impl GatewayHeaders {
     /// What a response says. The fallback and the id of the prediction stay in it too: some bodies name
     /// them.
     pub(crate) fn take(response: &mut InferResponse) -> Self {
+        let InferResponse {
+            limits,
+            cache,
+            fallback,
+            prediction,
+            ..
+        } = response;
+        // Most answers have nothing of it.
+        if let (None, None, None, None) = (limits, cache, fallback, prediction) {
+            return Self {
+                limits: None,
+                cache: None,
+                fallback: None,
+                prediction: None,
+            };
+        }
         Self {
             limits: response.limits.take(),
             cache: response.cache,

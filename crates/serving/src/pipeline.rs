@@ -102,9 +102,7 @@ impl Serving {
             let step = self.sequence_step(exchange, authorized, record, &mut received, &sequence);
             stepped = Box::pin(step).await?;
         }
-        if stepped.is_none()
-            && let Some(capture) = self.capture()
-        {
+        if let (Some(capture), None) = (&self.capture, &stepped) {
             let (endpoint, tenant) = (
                 &authorized.resource().endpoint,
                 authorized.caller().tenant(),
@@ -115,7 +113,7 @@ impl Serving {
             }
         }
         let mut commit = None;
-        let response = match (stepped, self.fallbacks_of(authorized.resource())) {
+        let mut response = match (stepped, self.fallbacks_of(authorized.resource())) {
             (Some(step), _) => {
                 let (response, pending) = step.split();
                 commit = Some(pending);
@@ -136,11 +134,17 @@ impl Serving {
             }
         };
 
+        if let Some(prediction) = &record.prediction {
+            response.prediction = Some(prediction.clone());
+        }
+
         // encode
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;
         record.encoded(bytes);
-        if let Some(copy) = record.shadow_copy.take() {
+        if record.shadow_copy.is_some()
+            && let Some(copy) = record.shadow_copy.take()
+        {
             self.traffic().shadows().send(copy);
         }
         // A request that ends with an error leaves the states of its sequence as they were.

@@ -20,7 +20,7 @@ pub struct Serving {
     /// `None` where nothing is cached, whatever versions ask for.
     cache: Option<Arc<AnswerCache>>,
     /// `None` if no endpoint is captured.
-    capture: Option<Arc<Capture>>,
+    pub(crate) capture: Option<Arc<Capture>>,
     /// `None` if no endpoint has fallbacks.
     fallbacks: Option<Arc<Fallbacks>>,
     /// What versions with states remember.

@@ -33,8 +33,11 @@ impl Serving {
         fallback: Option<&Target>,
     ) -> Result<InferResponse, InferError> {
         let at = received.at;
-        let until = chain.as_ref().and_then(|run| run.chain.attempt_deadline());
-        let deadline = earlier(received.request.deadline, until);
+        let (mut until, mut deadline) = (None, received.request.deadline);
+        if let Some(run) = &chain {
+            until = run.chain.attempt_deadline();
+            deadline = earlier(deadline, until);
+        }
 
         // route
         let headers = self.traffic().headers(exchange);
@@ -80,9 +83,10 @@ impl Serving {
             received.request.deadline = received.request.deadline.or(work.deadline);
             work.deadline = earlier(work.deadline, until);
         }
-        let rows = version
-            .remote()
-            .map_or(work.rows, |remote| remote.rows(&work));
+        let rows = match version.remote() {
+            None => work.rows,
+            Some(remote) => remote.rows(&work),
+        };
         if authorized.has_limits() {
             authorized.charge_rows(rows).await?;
         }
@@ -142,7 +146,7 @@ impl Serving {
             limits: authorized.limit_status(),
             cache,
             fallback: None,
-            prediction: record.prediction.clone(),
+            prediction: None,
         })
     }
 }
