@@ -94,11 +94,11 @@ fn skip_space(mut text: &[u8]) -> &[u8] {
 #[inline(always)]
 fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
     let mut count = 0;
-    while let Some(digit) = text
-        .get(count)
-        .map(|byte| byte.wrapping_sub(b'0'))
-        .filter(|digit| *digit <= 9)
-    {
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         count += 1;
     }

@@ -156,6 +156,8 @@ async fn a_request_that_is_refused_after_a_part_of_it_has_run_says_so() {
         max_queue_requests: 2,
         ..limits(1)
     });
+    // Requests of runs that were short lately would not wait in the queue.
+    scheduler.learn(ROW_BYTES, Duration::from_secs(3));
     let first = occupy(&scheduler, &doubler).await;
     let mut large = Box::pin(scheduler.submit(large(&[1.0, 2.0, 3.0])));
     assert!(poll_once(large.as_mut()).is_none());
