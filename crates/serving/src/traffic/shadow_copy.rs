@@ -8,6 +8,9 @@ use tidegate_core::Tensor;
 use crate::pipeline::Executed;
 use crate::{InferRequest, Version};
 
+/// Outputs by name.
+pub(super) type NamedOutputs = Vec<(String, Tensor)>;
+
 /// A copy of a request for the shadows of its endpoint, with what clients were answered.
 #[derive(Debug)]
 pub(crate) struct ShadowCopy {
@@ -16,7 +19,7 @@ pub(crate) struct ShadowCopy {
     pub(super) shadows: Vec<Arc<str>>,
     pub(super) request: InferRequest,
     /// The version that answered, and its outputs by name.
-    pub(super) primary: Option<(Arc<Version>, Vec<(String, Tensor)>)>,
+    pub(super) primary: Option<(Arc<Version>, NamedOutputs)>,
     /// When its answer was there.
     pub(super) answered: Instant,
 }

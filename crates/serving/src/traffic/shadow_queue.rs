@@ -32,6 +32,9 @@ const MAX_RUNNING: usize = 8;
 /// How long a copy lets waiting requests of its version go first, before it looks again.
 const GIVE_WAY: Duration = Duration::from_millis(2);
 
+/// An endpoint and the version of one of its shadows.
+type EndpointShadow = (Arc<str>, Arc<str>);
+
 /// Copies of requests on their way to shadows, and what came of them.
 pub(crate) struct ShadowQueue {
     sender: mpsc::Sender<Job>,
@@ -39,7 +42,7 @@ pub(crate) struct ShadowQueue {
     receiver: Mutex<Option<mpsc::Receiver<Job>>>,
     held_bytes: Arc<AtomicUsize>,
     /// By endpoint and version.
-    reports: Mutex<BTreeMap<(Arc<str>, Arc<str>), ShadowReport>>,
+    reports: Mutex<BTreeMap<EndpointShadow, ShadowReport>>,
     copies: IntCounterVec,
 }
 
