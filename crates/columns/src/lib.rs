@@ -10,8 +10,8 @@
 //! let spec = TensorSpec {
 //!     name: "score".into(),
 //!     datatype: DataType::Fp32,
-//!     dims: Some(vec![Dim::Dynamic, Dim::Fixed(1)]),
-//!     ..TensorSpec::default()
+//!     dims: Some(vec![Dim::Any, Dim::Fixed(1)]),
+//!     optional: false,
 //! };
 //! let scores = Tensor::from_vec(Shape::new(&[2, 1])?, vec![0.25f32, 0.75])?;
 //! let column = of_tensor(&spec, &scores, 2).expect("a value for each row");
