@@ -82,7 +82,7 @@ impl Quality {
                         p.empty { "No predictions are captured: name endpoints in " code { "[[capture.endpoint]]" } "." }
                     }
                 } @else if self.versions.is_empty() {
-                    section.card { p.empty { "No predictions were captured yet." } }
+                    section.card { p.empty { "No captured predictions were written yet: they are every " code { "capture.flush_s" } " seconds." } }
                 } @else {
                     (self.accuracy())
                     (self.drift())
