@@ -2,17 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow_cast::display::array_value_to_string;
-use arrow_schema::SchemaRef;
 use arrow_select::filter::filter_record_batch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
 
 use crate::folder::sync_folders;
-use crate::writer::new_writer;
 use crate::{CaptureError, CaptureFolder, PartitionKey};
 
 /// The rows of a subject.
@@ -107,7 +104,7 @@ impl CaptureFolder {
             (0, _) => return Ok(0),
             (_, true) => fs::remove_file(path),
             (_, false) => {
-                let unfinished = self.write_rows(schema, &left)?;
+                let unfinished = self.write_unfinished(&schema, &left)?;
                 fs::rename(&unfinished, path)
             }
         };
@@ -115,33 +112,6 @@ impl CaptureFolder {
         durable.map_err(|error| CaptureError::io(path, error))?;
         Ok(erased)
     }
-
-    /// A new durable file, which has no name of a partition yet.
-    fn write_rows(&self, schema: SchemaRef, rows: &[RecordBatch]) -> Result<PathBuf, CaptureError> {
-        let (file, unfinished) = self.create_unfinished()?;
-        let written = write_batches(&unfinished, file, schema, rows);
-        if written.is_err() {
-            // It would be removed at the next start, and takes room until then.
-            let _ = fs::remove_file(&unfinished);
-        }
-        written.map(|()| unfinished)
-    }
-}
-
-fn write_batches(
-    path: &Path,
-    file: File,
-    schema: SchemaRef,
-    rows: &[RecordBatch],
-) -> Result<(), CaptureError> {
-    let unwritten = |error: ParquetError| CaptureError::content(path, error);
-    let mut writer = new_writer(path, file, schema)?;
-    for batch in rows {
-        writer.write(batch).map_err(unwritten)?;
-    }
-    let file = writer.into_inner().map_err(unwritten)?;
-    file.sync_all()
-        .map_err(|error| CaptureError::io(path, error))
 }
 
 impl Subject<'_> {

@@ -256,23 +256,14 @@ impl CaptureFolder {
         Ok((file, path))
     }
 
-    /// Makes a finished file durable in its partition.
-    pub(crate) fn finish(
-        &self,
-        file: &File,
-        unfinished: &Path,
-        key: &PartitionKey,
-    ) -> Result<PathBuf, CaptureError> {
+    /// Gives a durable file its name in a partition.
+    pub(crate) fn finish(&self, unfinished: &Path, key: &PartitionKey) -> Result<(), CaptureError> {
         let folder = key.folder(&self.root);
         make_folder(&folder)?;
-        let name = unfinished.file_name().unwrap_or_default();
-        let path = folder.join(name);
-        let finished = file
-            .sync_all()
-            .and_then(|()| fs::rename(unfinished, &path))
-            .and_then(|()| sync_folders(&folder, &self.root));
-        finished.map_err(|error| CaptureError::io(&path, error))?;
-        Ok(path)
+        let path = folder.join(unfinished.file_name().unwrap_or_default());
+        let finished =
+            fs::rename(unfinished, &path).and_then(|()| sync_folders(&folder, &self.root));
+        finished.map_err(|error| CaptureError::io(&path, error))
     }
 }
 
@@ -281,7 +272,7 @@ pub(crate) fn check_names(root: &Path, key: &PartitionKey) -> Result<(), Capture
     if is_safe_name(&key.endpoint) && is_safe_name(&key.version) {
         return Ok(());
     }
-    let problem = "the name of the endpoint or of the version is no name of a folder";
+    let problem = "the name of the endpoint or of the version cannot be that of a folder";
     Err(CaptureError::content(root, problem))
 }
 

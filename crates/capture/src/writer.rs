@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -117,39 +117,50 @@ impl CaptureWriter {
     }
 
     fn write(&self, table: &Table) -> Result<(), CaptureError> {
-        let (file, unfinished) = self.folder.create_unfinished()?;
-        let written = write_file(&unfinished, file, table);
-        match written {
-            Ok(file) => self.folder.finish(&file, &unfinished, &table.key).map(drop),
-            Err(error) => {
-                // It would be removed at the next start, and takes room until then.
-                let _ = std::fs::remove_file(&unfinished);
-                Err(error)
-            }
-        }
+        // Most batches are the rows of one request: written one by one, they would take much longer.
+        let rows = concat_batches(&table.schema, &table.batches);
+        let rows = rows.map_err(|error| CaptureError::content(self.folder.root(), error))?;
+        let unfinished = self.folder.write_unfinished(&table.schema, &[rows])?;
+        self.folder.finish(&unfinished, &table.key)
     }
 }
 
-fn write_file(path: &Path, file: File, table: &Table) -> Result<File, CaptureError> {
-    let unwritten = |error: ParquetError| CaptureError::content(path, error);
-    let rows = concat_batches(&table.schema, &table.batches);
-    let rows = rows.map_err(|error| CaptureError::content(path, error))?;
-    let mut writer = new_writer(path, file, table.schema.clone())?;
-    writer.write(&rows).map_err(unwritten)?;
-    writer.into_inner().map_err(unwritten)
+impl CaptureFolder {
+    /// A new durable file with these rows, which has no name of a partition yet. Nothing is left of one that
+    /// cannot be written.
+    pub(crate) fn write_unfinished(
+        &self,
+        schema: &SchemaRef,
+        rows: &[RecordBatch],
+    ) -> Result<PathBuf, CaptureError> {
+        let (file, unfinished) = self.create_unfinished()?;
+        let written = write_batches(&unfinished, file, schema, rows);
+        if written.is_err() {
+            // It would be removed at the next start, and takes room until then.
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        written.map(|()| unfinished)
+    }
 }
 
-/// A writer of a file of captured rows.
-pub(crate) fn new_writer(
+fn write_batches(
     path: &Path,
     file: File,
-    schema: SchemaRef,
-) -> Result<ArrowWriter<File>, CaptureError> {
+    schema: &SchemaRef,
+    rows: &[RecordBatch],
+) -> Result<(), CaptureError> {
+    let unwritten = |error: ParquetError| CaptureError::content(path, error);
     let level = ZstdLevel::try_new(1).unwrap_or_default();
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_created_by(format!("tidegate {}", env!("CARGO_PKG_VERSION")))
         .build();
-    let writer = ArrowWriter::try_new(file, schema, Some(properties));
-    writer.map_err(|error| CaptureError::content(path, error))
+    let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties));
+    let mut writer = writer.map_err(unwritten)?;
+    for batch in rows {
+        writer.write(batch).map_err(unwritten)?;
+    }
+    let file = writer.into_inner().map_err(unwritten)?;
+    file.sync_all()
+        .map_err(|error| CaptureError::io(path, error))
 }
