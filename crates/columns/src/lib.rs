@@ -52,7 +52,7 @@ pub fn of_tensor(spec: &TensorSpec, tensor: &Tensor, rows: usize) -> Result<Arra
     let column = column.filter(|column| column.len() == rows);
     column.ok_or_else(|| {
         let (name, shape) = (&spec.name, tensor.shape());
-        format!("\"{name}\" of shape {shape} is no column of {rows} rows")
+        format!("\"{name}\" of shape {shape} cannot be a column of {rows} rows")
     })
 }
 

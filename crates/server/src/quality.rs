@@ -37,6 +37,7 @@ use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
 use self::metrics::QualityMetrics;
 use self::recorder::{Recorder, RecorderContext};
 use crate::ServerConfig;
+use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 use crate::component::Component;
 use crate::events::EventJournal;
@@ -198,13 +199,7 @@ impl Quality {
         body: FeedbackBody,
         sender: &Sender<'_>,
     ) -> Result<FeedbackReceipt, InferError> {
-        let Some(capture) = &self.capture else {
-            return Err(self
-                .check_captured(sender.endpoint)
-                .err()
-                .unwrap_or_else(nothing));
-        };
-        let (rows, not_captured) = feedback::rows(body, sender, capture, &self.redactor)?;
+        let (rows, not_captured) = feedback::rows(body, sender, &self.redactor)?;
         let outcomes = self.store().await?.add_feedback(&rows).await;
         let outcomes = outcomes.map_err(not_reached)?;
         let receipt = FeedbackReceipt::new(&outcomes, not_captured);
@@ -250,11 +245,10 @@ impl Quality {
         self.flush().await;
         let (from, to) = last_hours(hours);
         let folder = self.folder.clone();
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = read_files(move || {
             newest_rows(&folder, &endpoint, version.as_deref(), (from, to), limit)
         });
-        let rows = reading.await.map_err(unavailable)?;
-        rows.map_err(unavailable)
+        reading.await.map_err(unavailable)
     }
 
     /// Erases the rows of a subject, and their labels. The labels first: a server that is killed meanwhile
@@ -267,8 +261,8 @@ impl Quality {
         self.flush().await;
         let subject = Arc::new(subject);
         let (folder, name, wanted) = (self.folder.clone(), endpoint.clone(), subject.clone());
-        let finding = tokio::task::spawn_blocking(move || find_rows(&folder, &name, &wanted));
-        let found = finding.await.map_err(unavailable)?.map_err(unavailable)?;
+        let finding = read_files(move || find_rows(&folder, &name, &wanted));
+        let found = finding.await.map_err(unavailable)?;
         if !found.has_column {
             let message = format!("nothing is captured in the column {:?}", subject.column);
             return Err(InferError::new(ErrorCode::NotFound, message));
@@ -280,8 +274,8 @@ impl Quality {
         let labels = self.store().await?.erase_feedback(&endpoint, &ids).await;
         let labels = labels.map_err(not_reached)?;
         let folder = self.folder.clone();
-        let erasing = tokio::task::spawn_blocking(move || erase_rows(&folder, &endpoint, &subject));
-        let rows = erasing.await.map_err(unavailable)?.map_err(unavailable)?;
+        let erasing = read_files(move || erase_rows(&folder, &endpoint, &subject));
+        let rows = erasing.await.map_err(unavailable)?;
         Ok(ErasedCaptures { rows, labels })
     }
 
@@ -350,10 +344,9 @@ impl Quality {
         let oldest_ms = now_ms().saturating_sub(retention_ms);
         if self.capture.is_none() {
             let (folder, max_bytes) = (self.folder.clone(), self.config.max_disk_bytes);
-            let retaining =
-                tokio::task::spawn_blocking(move || folder.retain(oldest_ms, max_bytes));
-            if let Ok(Err(error)) = retaining.await {
-                warn!(%error, "old captures cannot be removed");
+            let retaining = read_files(move || folder.retain(oldest_ms, max_bytes));
+            if let Err(error) = retaining.await {
+                warn!(error, "old captures cannot be removed");
             }
         }
         let oldest_ms = i64::try_from(oldest_ms).unwrap_or(i64::MAX);
@@ -400,6 +393,15 @@ impl Component for Quality {
             self.persist_windows().await;
         })
     }
+}
+
+/// Runs work on captured files beside the threads that serve connections; what went wrong, in words.
+async fn read_files<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CaptureError> + Send + 'static,
+) -> Result<T, String> {
+    let done = run_blocking(work).await;
+    let done = done.map_err(|error| error.message.to_string())?;
+    done.map_err(|error| error.to_string())
 }
 
 /// The current hour and those before it.
@@ -489,8 +491,4 @@ fn unavailable(problem: impl ToString) -> InferError {
 fn not_reached(error: StoreError) -> InferError {
     let message = format!("the labels cannot be reached: {error}");
     InferError::new(ErrorCode::NotReady, message)
-}
-
-fn nothing() -> InferError {
-    InferError::new(ErrorCode::NotFound, "nothing is captured")
 }

@@ -30,8 +30,8 @@ pub struct Capture {
 
 /// The name that stands for every endpoint without a rate of its own.
 const EVERY_ENDPOINT: &str = "*";
-/// Random bits of an id that decide whether it is captured. The first random byte has bits of the
-/// version, the second group those of the variant, so only whole bytes behind them are used.
+/// Random bits of an id that decide whether it is captured. The last 62 bits of an id are random, and a
+/// double holds 53 exactly.
 const DECIDING_BITS: u32 = 53;
 
 impl Capture {

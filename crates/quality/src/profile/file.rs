@@ -19,7 +19,7 @@ struct BaselineFile {
     baseline: Baseline,
 }
 
-/// Why a file is no baseline.
+/// Why a file is not a baseline.
 #[derive(Debug, Error)]
 pub enum BaselineFileError {
     /// It is too large.

@@ -8,6 +8,7 @@ use tidegate_store::{FeedbackMark, Store};
 
 use super::counts::AccuracyCounts;
 use super::join::{self, Counted};
+use super::read_files;
 use super::target::LabelTarget;
 
 /// Hours whose counts are remembered, at most.
@@ -56,9 +57,7 @@ impl Accuracy {
     /// The endpoints that have captured predictions.
     pub(super) async fn endpoints(&self) -> Result<Vec<String>, String> {
         let folder = self.folder.clone();
-        let listed = tokio::task::spawn_blocking(move || folder.endpoints());
-        let names = listed.await.map_err(|error| error.to_string())?;
-        names.map_err(|error| error.to_string())
+        read_files(move || folder.endpoints()).await
     }
 
     /// The accuracy of each version of an endpoint over some hours, both included; by the values of a
@@ -110,16 +109,12 @@ impl Accuracy {
         to: Hour,
     ) -> Result<Vec<Partition>, String> {
         let (folder, endpoint) = (self.folder.clone(), endpoint.to_owned());
-        let listed = tokio::task::spawn_blocking(move || folder.partitions_of(&endpoint, from, to));
-        let partitions = listed.await.map_err(|error| error.to_string())?;
-        partitions.map_err(|error| error.to_string())
+        read_files(move || folder.partitions_of(&endpoint, from, to)).await
     }
 
     async fn version(&self, key: &PartitionKey) -> Result<VersionAccuracy, String> {
         let (folder, key) = (self.folder.clone(), key.clone());
-        let read = tokio::task::spawn_blocking(move || folder.read_note(&key));
-        let note = read.await.map_err(|error| error.to_string())?;
-        let note = note.map_err(|error| error.to_string())?;
+        let note = read_files(move || folder.read_note(&key)).await?;
         let target: Result<LabelTarget, String> = match note {
             None => Err("it is not known what its labels are compared with".to_owned()),
             Some(note) => serde_json::from_slice(&note)

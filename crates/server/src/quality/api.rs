@@ -68,10 +68,11 @@ async fn feedback(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<FeedbackReceipt>, ApiError> {
-    quality.check_captured(&endpoint)?;
+    let rate = quality.check_captured(&endpoint)?;
     let (labels, _memory) = quality.labels(&headers, body).await?;
     let sender = Sender {
         endpoint: &endpoint,
+        rate,
         principal: caller.principal().to_string(),
         tenant: caller.tenant(),
         now_ms: now_ms(),

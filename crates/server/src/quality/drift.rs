@@ -389,7 +389,7 @@ impl BaselineColumns {
             true => Ok(Self { baseline, places }),
             // They would count as missing in every row, and be an alarm for ever.
             false => Err(format!(
-                "{name} has columns that are no field, input or output of the version: {}",
+                "{name} has columns that are neither fields nor inputs or outputs of the version: {}",
                 missing.join(", ")
             )),
         }

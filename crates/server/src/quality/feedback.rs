@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_redaction::Redactor;
-use tidegate_serving::{Capture, ErrorCode, InferError, is_captured, prediction_ms};
+use tidegate_serving::{ErrorCode, InferError, is_captured, prediction_ms};
 use tidegate_store::{Feedback, FeedbackOutcome};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -76,6 +76,8 @@ impl FeedbackReceipt {
 /// Who sends labels of which endpoint, and when.
 pub(super) struct Sender<'a> {
     pub(super) endpoint: &'a str,
+    /// The share of its requests that is captured.
+    pub(super) rate: f64,
     pub(super) principal: String,
     /// Empty for those who act for all.
     pub(super) tenant: &'a str,
@@ -89,7 +91,6 @@ pub(super) struct Sender<'a> {
 pub(super) fn rows(
     body: FeedbackBody,
     sender: &Sender<'_>,
-    capture: &Capture,
     redactor: &Redactor,
 ) -> Result<(Vec<Feedback>, u64), InferError> {
     let labels = match body {
@@ -103,7 +104,6 @@ pub(super) fn rows(
             format!("the body has {count} labels, at most {MAX_LABELS} are taken at once"),
         ));
     }
-    let rate = capture.rate(sender.endpoint).unwrap_or(0.0);
     let mut rows = Vec::with_capacity(labels.len());
     let mut not_captured = 0;
     for (at, label) in labels.into_iter().enumerate() {
@@ -113,7 +113,7 @@ pub(super) fn rows(
                 format!("feedback {at}: {problem}"),
             )
         })?;
-        match is_captured(id, rate) {
+        match is_captured(id, sender.rate) {
             true => rows.push(row),
             false => not_captured += 1,
         }
@@ -161,8 +161,6 @@ fn prediction_id(text: &str, now_ms: u64) -> Result<Uuid, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use serde_json::json;
     use tidegate_redaction::PrivacyConfig;
 
@@ -172,15 +170,15 @@ mod tests {
 
     fn read(body: Value) -> Result<(Vec<Feedback>, u64), String> {
         let body = serde_json::from_value(body).map_err(|error| error.to_string())?;
-        let capture = Capture::new(HashMap::from([("fraud".to_owned(), 1.0)]), 0);
         let sender = Sender {
             endpoint: "fraud",
+            rate: 1.0,
             principal: "shop".to_owned(),
             tenant: "",
             now_ms: 1_795_770_000_000,
         };
         let redactor = Redactor::new(&PrivacyConfig::default()).unwrap();
-        rows(body, &sender, &capture, &redactor).map_err(|error| error.message.into_owned())
+        rows(body, &sender, &redactor).map_err(|error| error.message.into_owned())
     }
 
     #[test]

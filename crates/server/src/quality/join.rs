@@ -14,6 +14,7 @@ use tidegate_store::{Feedback, Store};
 use uuid::Uuid;
 
 use super::counts::{AccuracyCounts, Answered};
+use super::read_files;
 use super::rows::{PREDICTION_ID, ROW, TENANT, output_column};
 use super::target::LabelTarget;
 
@@ -46,8 +47,8 @@ struct Given {
 }
 
 /// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
-/// named. Reads the partition once for each page of
-/// labels, so that any number of them takes bounded memory.
+/// named. Reads the partition once for each page of labels, so that any number of them takes bounded
+/// memory.
 ///
 /// # Errors
 /// Why the labels or the predictions cannot be read.
@@ -82,11 +83,9 @@ pub(super) async fn count(
         let labels = by_prediction(page);
         let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
         let segment = segment.map(str::to_owned);
-        let counting = tokio::task::spawn_blocking(move || {
-            let page = count_page(&folder, &key, &target, segment.as_deref(), &labels);
-            page.map_err(|error| error.to_string())
-        });
-        let mut page = counting.await.map_err(|error| error.to_string())??;
+        let counting =
+            read_files(move || count_page(&folder, &key, &target, segment.as_deref(), &labels));
+        let mut page = counting.await?;
         if !is_first {
             page.forget_predictions();
         }
