@@ -32,6 +32,7 @@ mod push;
 mod quality;
 mod registry;
 mod rollback;
+mod rollout;
 mod serve;
 mod silence;
 mod slo;
@@ -99,6 +100,7 @@ commands! {
     drift::Drift,
     quality::Quality,
     experiment::Experiment,
+    rollout::Rollout,
     traffic::Traffic,
     rollback::Rollback,
     registry::Registry,

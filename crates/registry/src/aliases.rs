@@ -37,7 +37,7 @@ impl Registry {
                 format!("{} was deleted in the meantime", version.name()),
             ));
         }
-        self.point(
+        move_alias(
             &mut write,
             &version.model,
             &alias,
@@ -58,8 +58,7 @@ impl Registry {
         if write.alias(model.as_str(), &alias).await?.is_none() {
             return Err(no_alias(model, &alias));
         }
-        self.point(&mut write, model.as_str(), &alias, None, MoveCause::Remove)
-            .await?;
+        move_alias(&mut write, model.as_str(), &alias, None, MoveCause::Remove).await?;
         Ok(write.commit().await?)
     }
 
@@ -109,7 +108,7 @@ impl Registry {
             );
             return Err(Error::new(ErrorCode::NothingToRollBackTo, problem));
         };
-        self.point(
+        move_alias(
             &mut write,
             model.as_str(),
             &alias,
@@ -135,43 +134,45 @@ impl Registry {
             .filter(|number| Some(*number) != current)
             .find(|number| is_present(*number)))
     }
+}
 
-    /// Moves an alias as part of a change, with its event.
-    pub(crate) async fn point(
-        &self,
-        write: &mut Write,
-        model: &str,
-        alias: &str,
-        version: Option<i64>,
-        cause: MoveCause,
-    ) -> Result<()> {
-        let from = write.alias(model, alias).await?;
-        let kind = if version.is_some() {
-            "alias.moved"
-        } else {
-            "alias.removed"
-        };
-        let detail = json!({"alias": alias, "from": from, "to": version, "cause": cause.name()});
-        let change = write
-            .record(NewEvent {
-                kind,
-                model,
-                version,
-                detail,
-            })
-            .await?;
-        let action = match (version, cause) {
-            (None, _) => "alias.remove",
-            (_, MoveCause::Rollback) => "alias.rollback",
-            _ => "alias.move",
-        };
-        let name = format!("{model}@{alias}");
-        let states = (pointing_at(from), pointing_at(version));
-        audit(write, action, ("alias", &name), states).await?;
-        Ok(write
-            .move_alias(model, alias, version, cause, change)
-            .await?)
-    }
+/// Moves an alias as part of a change, with its event and its row in the audit log.
+///
+/// # Errors
+/// [`Error`] of the database, also if there is no such version.
+pub async fn move_alias(
+    write: &mut Write,
+    model: &str,
+    alias: &str,
+    version: Option<i64>,
+    cause: MoveCause,
+) -> Result<()> {
+    let from = write.alias(model, alias).await?;
+    let kind = if version.is_some() {
+        "alias.moved"
+    } else {
+        "alias.removed"
+    };
+    let detail = json!({"alias": alias, "from": from, "to": version, "cause": cause.name()});
+    let change = write
+        .record(NewEvent {
+            kind,
+            model,
+            version,
+            detail,
+        })
+        .await?;
+    let action = match (version, cause) {
+        (None, _) => "alias.remove",
+        (_, MoveCause::Rollback) => "alias.rollback",
+        _ => "alias.move",
+    };
+    let name = format!("{model}@{alias}");
+    let states = (pointing_at(from), pointing_at(version));
+    audit(write, action, ("alias", &name), states).await?;
+    Ok(write
+        .move_alias(model, alias, version, cause, change)
+        .await?)
 }
 
 fn pointing_at(version: Option<i64>) -> Value {

@@ -46,7 +46,7 @@ mod storage;
 mod trust;
 mod verify;
 
-pub use aliases::AliasHistory;
+pub use aliases::{AliasHistory, move_alias};
 pub use archive::{ExportOptions, ImportOptions, Imported};
 pub use bundle::{Bundle, BundleFile, BundleLimits, Source};
 pub use cache::{Cache, CachedVersion, ServedNames};

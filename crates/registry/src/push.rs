@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidegate_store::{MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write};
 
+use crate::aliases::move_alias;
 use crate::audit::audit;
 use crate::digest::hash_file;
 use crate::trust::Statement;
@@ -255,7 +256,7 @@ impl Registry {
         if let Some(alias) = alias
             && write.alias(&version.model, &alias).await? != Some(version.number)
         {
-            self.point(
+            move_alias(
                 write,
                 &version.model,
                 &alias,

@@ -34,7 +34,7 @@ use crate::traffic::Traffic;
 use crate::{
     AlertsError, CaptureConfigError, PlatformError, ReplicasError, ServerConfig, Traces,
     TrafficConfigError, access_control, alerting, audit, cache_metrics, cost, events, exposition,
-    objectives, quality, replicas, rest, traffic,
+    objectives, quality, replicas, rest, rollouts, traffic,
 };
 
 /// A wrong configuration of a component.
@@ -131,6 +131,8 @@ impl ServerComponents {
         let features = Arc::new(base.features(&sections.features)?);
         let quality = Arc::new(base.quality(&sections.capture, &redactor, &events)?);
         let objectives = base.objectives(&sections.slo, &events)?;
+        let rollouts = base.rollouts(&sections.rollouts, &traffic, &objectives, &events);
+        let rollouts = Arc::new(rollouts);
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
         let traces = Traces::start(&sections.traces, registry, observations, redactor.clone())?;
@@ -181,6 +183,7 @@ impl ServerComponents {
             monitor,
             Arc::new(repository_poll),
             traffic.clone(),
+            rollouts,
             Arc::new(remote),
             Arc::new(breakers),
             Arc::new(redis),
@@ -248,7 +251,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 10] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 11] = [
     access_control::description,
     alerting::description,
     audit::description,
@@ -258,5 +261,6 @@ pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 10] = [
     objectives::description,
     quality::description,
     replicas::description,
+    rollouts::description,
     traffic::description,
 ];

@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub(crate) use self::api::description;
+pub(crate) use self::change::{CheckedChange, ROLLED_OUT, ROLLOUT, unavailable};
 use crate::ServerConfig;
 use crate::component::Component;
 use crate::events::EventJournal;
@@ -141,7 +142,7 @@ impl Traffic {
 
     /// Reads what has changed and puts it in force. While the database cannot be reached, policies
     /// stay as they are.
-    async fn refresh(&self) {
+    pub(crate) async fn refresh(&self) {
         let _following = self.following.lock().await;
         let is_first = self.state.lock().change.is_none();
         let problem = self.read_changes().await.err();
@@ -195,7 +196,7 @@ impl Traffic {
     }
 
     /// The database; `None` where the server keeps nothing.
-    async fn store(&self) -> Result<Option<Store>, StoreError> {
+    pub(crate) async fn store(&self) -> Result<Option<Store>, StoreError> {
         let Some(database) = &self.database else {
             return Ok(None);
         };
@@ -241,6 +242,18 @@ impl Traffic {
     fn is_in_force(&self, wanted: &Arc<EndpointTraffic>) -> bool {
         let current = self.table().of(wanted.endpoint());
         current.is_some_and(|current| Arc::ptr_eq(&current, wanted))
+    }
+
+    /// The policy that should be in force for an endpoint.
+    pub(crate) fn wanted_policy(&self, endpoint: &str) -> Option<TrafficPolicy> {
+        let state = self.state.lock();
+        let wanted = state.wanted.get(endpoint)?;
+        Some(wanted.policy().clone())
+    }
+
+    /// Whether policies can be set at run time.
+    pub(crate) fn keeps_policies(&self) -> bool {
+        self.database.is_some()
     }
 
     fn table(&self) -> &TrafficTable {

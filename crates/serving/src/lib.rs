@@ -103,7 +103,7 @@ pub use source::{
 };
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
 pub use traffic::{
-    EndpointTraffic, RequiredVersions, ShadowReport, TrafficError, TrafficTable, WorstDisagreement,
-    named_versions,
+    EndpointTraffic, OutputValue, OutputWatch, RequiredVersions, ShadowReport, TrafficError,
+    TrafficTable, WatchedOutput, WatchedVersion, WorstDisagreement, named_versions,
 };
 pub use version::{Version, VersionPlan, compile_graph, compile_pipeline};

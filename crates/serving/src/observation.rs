@@ -25,6 +25,9 @@ const BATCH: usize = 256;
 pub struct Observation {
     /// The counters of the version that it reached, if it reached one.
     pub(crate) counters: Option<Arc<VersionCounters>>,
+    /// Those of the version that the traffic policy of its endpoint has chosen, if one has: where a fallback
+    /// answered, another one than the version that it reached.
+    pub(crate) chosen: Option<Arc<VersionCounters>>,
     /// How it ended.
     pub outcome: Outcome,
     /// When its last byte had arrived.
@@ -69,6 +72,19 @@ impl Observation {
     /// The names of the model and version that it reached, if it reached one.
     pub fn version(&self) -> Option<(&Arc<str>, &Arc<str>)> {
         self.counters.as_ref().map(|counters| counters.names())
+    }
+
+    /// The names of the endpoint and of the version that its traffic policy has chosen, if one has.
+    pub fn chosen_version(&self) -> Option<(&Arc<str>, &Arc<str>)> {
+        self.chosen.as_ref().map(|counters| counters.names())
+    }
+
+    /// The same observation, as if a traffic policy had chosen the version that it reached; for tests of
+    /// its readers.
+    #[must_use]
+    pub fn as_chosen(mut self) -> Self {
+        self.chosen = self.counters.clone();
+        self
     }
 }
 
@@ -207,6 +223,7 @@ mod tests {
             rows: 0,
             fallback: None,
             trace: None,
+            chosen: None,
             prediction: None,
         }
     }

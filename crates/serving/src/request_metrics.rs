@@ -103,6 +103,7 @@ impl RequestMetrics {
             timing: Timing::default(),
             fallback: None,
             trace: None,
+            chosen: None,
             prediction: None,
         }
     }

@@ -8,6 +8,7 @@
 //! Requests read a snapshot without a lock. A server without any policy reads one flag.
 
 mod endpoint_traffic;
+mod output_watch;
 mod shadow_copy;
 mod shadow_queue;
 mod shadow_report;
@@ -23,6 +24,7 @@ use tidegate_gateway::Caller;
 
 pub(crate) use self::endpoint_traffic::Chosen;
 pub use self::endpoint_traffic::{EndpointTraffic, TrafficError, named_versions};
+pub use self::output_watch::{OutputValue, OutputWatch, WatchedOutput, WatchedVersion};
 pub(crate) use self::shadow_copy::ShadowCopy;
 use self::shadow_queue::ShadowQueue;
 pub use self::shadow_report::{ShadowReport, WorstDisagreement};
@@ -33,10 +35,13 @@ pub struct TrafficTable {
     /// Whether there are any: this flag is all that requests read where there are none.
     is_active: AtomicBool,
     endpoints: ArcSwap<Endpoints>,
+    /// What is noted of the outputs of endpoints whose versions are compared.
+    watches: ArcSwap<Watches>,
     shadows: ShadowQueue,
 }
 
 type Endpoints = HashMap<String, Arc<EndpointTraffic>>;
+type Watches = HashMap<String, Arc<OutputWatch>>;
 
 impl TrafficTable {
     /// No policies yet.
@@ -44,6 +49,7 @@ impl TrafficTable {
         Self {
             is_active: AtomicBool::new(false),
             endpoints: ArcSwap::default(),
+            watches: ArcSwap::default(),
             shadows: ShadowQueue::new(shadow_requests),
         }
     }
@@ -69,6 +75,13 @@ impl TrafficTable {
     /// Every policy that is in force.
     pub fn all(&self) -> Vec<Arc<EndpointTraffic>> {
         self.endpoints.load().values().cloned().collect()
+    }
+
+    /// Notes the outputs of these endpoints from now on, and of no others: those that policies have
+    /// chosen the version for.
+    pub fn watch_outputs(&self, endpoints: impl IntoIterator<Item = (String, Arc<OutputWatch>)>) {
+        self.watches
+            .store(Arc::new(endpoints.into_iter().collect()));
     }
 
     /// What the shadows of an endpoint have answered, by version.
@@ -108,7 +121,8 @@ impl TrafficTable {
         }
         let endpoints = self.endpoints.load();
         let traffic = endpoints.get(&target.endpoint)?;
-        Some(Box::new(traffic.choose(caller, headers)))
+        let watch = self.watches.load().get(&target.endpoint).cloned();
+        Some(Box::new(traffic.choose(caller, headers, watch)))
     }
 
     pub(crate) fn shadows(&self) -> &ShadowQueue {

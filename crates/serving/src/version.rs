@@ -168,6 +168,11 @@ impl Version {
         &self.runner
     }
 
+    /// Whether its circuit breaker is open or half open.
+    pub fn is_broken(&self) -> bool {
+        self.breaker().is_some_and(VersionBreaker::is_open)
+    }
+
     /// Its circuit breaker, if its endpoint has one.
     pub(crate) fn breaker(&self) -> Option<&VersionBreaker> {
         self.breaker.as_ref()

@@ -21,7 +21,7 @@ pub struct TrafficChange {
     pub at_ms: i64,
     /// Who made it.
     pub actor: String,
-    /// `set`, `removed` or `undone`.
+    /// `set`, `removed`, `undone`, `rollout` (a step of one) or `rolled_out` (the end of one).
     pub action: String,
     /// Why, in the words of who made it; may be empty.
     pub comment: String,
@@ -36,7 +36,7 @@ pub struct TrafficChange {
 pub struct NewTrafficChange<'a> {
     /// The endpoint.
     pub endpoint: &'a str,
-    /// `set`, `removed` or `undone`.
+    /// `set`, `removed`, `undone`, `rollout` (a step of one) or `rolled_out` (the end of one).
     pub action: &'a str,
     /// Why; may be empty.
     pub comment: &'a str,

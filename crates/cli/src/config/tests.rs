@@ -192,6 +192,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         mut limits,
         mut cache,
         mut capture,
+        mut rollouts,
         mut features,
         endpoints: _,
         audit,
@@ -209,6 +210,8 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         gpu: _,
     } = Config::default();
     cache.endpoint.push(Default::default());
+    let window = "days = ['mon']\nfrom = '09:00'\nto = '16:00'\nutc_offset_minutes = 60";
+    rollouts.deploy_window.push(toml::from_str(window).unwrap());
     capture.endpoint.push(CapturedEndpoint {
         name: "a".to_owned(),
         rate: 1.0,
@@ -258,6 +261,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         limits,
         cache,
         capture,
+        rollouts,
         features,
         endpoints: vec![every_key_of_an_endpoint()],
         audit: tidegate_gateway::AuditConfig {
@@ -313,6 +317,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     for (section, list) in [
         ("cache", "endpoint"),
         ("capture", "endpoint"),
+        ("rollouts", "deploy_window"),
         ("features", "store"),
         ("limits", "rule"),
         ("limits", "tenant"),

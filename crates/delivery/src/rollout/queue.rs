@@ -79,10 +79,10 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Takes out the rollouts that are over and have nothing left to do, for the archive, and lets those
-    /// that waited for them begin. The version that they go back to is the one that is there now.
-    pub fn retire(&mut self) -> Vec<Rollout> {
-        let is_done = |rollout: &mut Rollout| rollout.is_over() && rollout.actions.is_empty();
+    /// Takes out the rollouts that are over and settled, for the archive, and lets those that waited for
+    /// them begin. The version that they go back to is the one that is there now.
+    pub fn retire(&mut self, is_settled: impl Fn(&Rollout) -> bool) -> Vec<Rollout> {
+        let is_done = |rollout: &mut Rollout| rollout.is_over() && is_settled(rollout);
         let done: Vec<Rollout> = self.active.extract_if(.., is_done).collect();
         for rollout in &done {
             if matches!(rollout.phase, super::Phase::Promoted) {

@@ -41,6 +41,8 @@ pub struct Rollout {
     pub trace: Trace,
     /// What happened.
     pub events: Vec<Event>,
+    /// Events so far, with those that are no longer kept.
+    pub(super) noted: u64,
     pub(super) last_window: u64,
     pub(super) last_command: u64,
     pub(super) last_action: u64,
@@ -101,6 +103,7 @@ impl Rollout {
             step_requests: 0,
             trace: Trace::default(),
             events: Vec::new(),
+            noted: 0,
             last_window: 0,
             last_command: 0,
             last_action: 0,
@@ -140,6 +143,28 @@ impl Rollout {
             .collect()
     }
 
+    /// The number for the next command of somebody.
+    pub const fn next_command(&self) -> u64 {
+        self.last_command + 1
+    }
+
+    /// The last window that was looked at.
+    pub const fn last_window(&self) -> u64 {
+        self.last_window
+    }
+
+    /// The actions that were asked for and not acknowledged yet.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions
+    }
+
+    /// What happened since this earlier state of the same rollout.
+    pub fn events_since(&self, before: &Self) -> &[Event] {
+        let new = self.noted.saturating_sub(before.noted);
+        let new = usize::try_from(new).unwrap_or(usize::MAX);
+        &self.events[self.events.len().saturating_sub(new)..]
+    }
+
     pub(super) fn reset_checks(&mut self) {
         self.trace = Trace::default();
         let alphas = self.spec.alphas();
@@ -154,6 +179,7 @@ impl Rollout {
         if self.events.len() >= MAX_EVENTS {
             self.events.remove(0);
         }
+        self.noted += 1;
         let verdicts = self.verdicts(at_ms);
         let (attempt, step) = (self.attempt, self.step);
         self.events.push(Event {

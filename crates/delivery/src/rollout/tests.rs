@@ -504,7 +504,7 @@ fn one_rollout_per_endpoint_and_the_next_ones_wait() {
     );
 
     rollouts.active[0].phase = Phase::Promoted;
-    let done = rollouts.retire();
+    let done = rollouts.retire(|rollout| rollout.actions().is_empty());
     assert_eq!(
         (ids(&done), ids(&rollouts.active)),
         (vec!["a".into()], vec!["d".into(), "b".into()])

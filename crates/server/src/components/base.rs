@@ -29,11 +29,12 @@ use crate::readiness::ReadinessMetrics;
 use crate::redis::RedisMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
+use crate::rollouts::{Rollouts, RolloutsContext};
 use crate::shared_memory::SharedMemory;
 use crate::traffic::Traffic;
 use crate::{
     AlertsConfig, AlertsError, CaptureConfig, CaptureConfigError, GpuConfig, ReplicasConfig,
-    ReplicasError, ServerConfig, TrafficConfigError, request_memory,
+    ReplicasError, RolloutsConfig, ServerConfig, TrafficConfigError, request_memory,
 };
 
 /// The parts that most components are made from.
@@ -125,6 +126,25 @@ impl Base {
         let gateway = self.serving.gateway().clone();
         let database = &self.environment.registry_database;
         AccessControl::new(config, self.server.clone(), gateway, database)
+    }
+
+    pub(super) fn rollouts(
+        &self,
+        config: &RolloutsConfig,
+        traffic: &Arc<Traffic>,
+        objectives: &Arc<Objectives>,
+        events: &Arc<EventJournal>,
+    ) -> Rollouts {
+        let context = RolloutsContext {
+            serving: self.serving.clone(),
+            traffic: traffic.clone(),
+            objectives: objectives.clone(),
+            events: events.clone(),
+            server: self.server.clone(),
+            server_name: self.environment.name.clone(),
+            registry: self.registry.clone(),
+        };
+        Rollouts::new(config.clone(), context)
     }
 
     pub(super) fn traffic(

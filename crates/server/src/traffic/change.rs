@@ -5,11 +5,16 @@ use std::time::Duration;
 use tidegate_delivery::assign::Assignment;
 use tidegate_delivery::policy::TrafficPolicy;
 use tidegate_serving::{EndpointTraffic, ErrorCode, InferError, named_versions};
-use tidegate_store::{NewTrafficChange, Store, StoreError, TrafficChange};
+use tidegate_store::{NewTrafficChange, Store, StoreError, TrafficChange, Write};
 use tokio::time::Instant;
 
 use super::wanted::{stored_assignment, stored_policy};
 use super::{Traffic, in_words};
+
+/// The action of changes that a rollout makes while it is under way.
+pub(crate) const ROLLOUT: &str = "rollout";
+/// The action of the change that a rollout leaves behind.
+pub(crate) const ROLLED_OUT: &str = "rolled_out";
 
 /// How long a version is waited for that the registry may just have got.
 const VERSION_WAIT: Duration = Duration::from_secs(3);
@@ -53,7 +58,7 @@ impl Traffic {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) async fn check(
+    pub(crate) async fn check(
         &self,
         endpoint: &str,
         policy: &TrafficPolicy,
@@ -104,22 +109,49 @@ impl Traffic {
         }
         let checked = CheckedChange {
             endpoint: wanted.endpoint,
-            actor: &wanted.actor,
             comment: &wanted.comment,
             action,
             expected,
             policy,
         };
-        let changed = self.write(&store, checked).await?;
+        let mut write = store.write(&wanted.actor).await.map_err(unavailable)?;
+        refuse_during_rollout(&mut write, wanted.endpoint).await?;
+        let changed = self.change_within(&mut write, checked).await?;
+        write.commit().await.map_err(unavailable)?;
         self.refresh().await;
         Ok(changed)
+    }
+
+    /// The policy of an endpoint as a transaction sees it, also one of the configuration.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TrafficUnavailable`].
+    pub(crate) async fn policy_within(
+        &self,
+        write: &mut Write,
+        endpoint: &str,
+    ) -> Result<Option<TrafficPolicy>, InferError> {
+        let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
+        Ok(self.policy_after(endpoint, last.as_ref()))
+    }
+
+    /// Sets the policy of an endpoint, or removes it, as part of a transaction. It was checked before.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TrafficUnavailable`].
+    pub(crate) async fn set_within(
+        &self,
+        write: &mut Write,
+        checked: CheckedChange<'_>,
+    ) -> Result<(), InferError> {
+        self.change_within(write, checked).await.map(drop)
     }
 
     /// The database.
     ///
     /// # Errors
     /// If the server keeps nothing, or it cannot be opened.
-    pub(super) async fn kept_store(&self) -> Result<Store, InferError> {
+    pub(crate) async fn kept_store(&self) -> Result<Store, InferError> {
         let store = self.store().await.map_err(unavailable)?;
         store.ok_or_else(|| {
             let message = "this server keeps nothing, so no policy can be set at run time: start it \
@@ -128,13 +160,12 @@ impl Traffic {
         })
     }
 
-    async fn write(
+    async fn change_within(
         &self,
-        store: &Store,
+        write: &mut Write,
         checked: CheckedChange<'_>,
     ) -> Result<Changed, InferError> {
         let endpoint = checked.endpoint;
-        let mut write = store.write(checked.actor).await.map_err(unavailable)?;
         let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
         let revision = last.as_ref().map_or(0, |last| last.revision);
         if let Some(expected) = checked.expected.filter(|expected| *expected != revision) {
@@ -147,10 +178,12 @@ impl Traffic {
         let before = self.policy_after(endpoint, last.as_ref());
         let is_set = last.as_ref().is_some_and(|last| !last.policy.is_empty());
         let new = checked.policy;
-        if new.is_none() && !is_set {
+        let is_of_rollout = matches!(checked.action, ROLLOUT | ROLLED_OUT);
+        if new.is_none() && !is_set && !is_of_rollout {
             return Err(nothing_set(endpoint));
         }
-        let is_same = is_set && new == before;
+        // What a rollout does is noted in any case: others may not change the policy meanwhile.
+        let is_same = is_set && new == before && !is_of_rollout;
         let after = new
             .clone()
             .or_else(|| self.configured.get(endpoint).cloned());
@@ -178,7 +211,6 @@ impl Traffic {
             assignment: &assignment,
         };
         let added = write.change_traffic(new).await.map_err(unavailable)?;
-        write.commit().await.map_err(unavailable)?;
         Ok(Changed {
             revision: added.revision,
             before,
@@ -189,14 +221,26 @@ impl Traffic {
 }
 
 /// A change that may be made.
-struct CheckedChange<'a> {
-    endpoint: &'a str,
-    actor: &'a str,
-    comment: &'a str,
-    action: &'a str,
-    expected: Option<i64>,
+pub(crate) struct CheckedChange<'a> {
+    pub(crate) endpoint: &'a str,
+    pub(crate) comment: &'a str,
+    pub(crate) action: &'a str,
+    /// The revision that it is a change of; any if absent.
+    pub(crate) expected: Option<i64>,
     /// The policy since then; `None` to remove it.
-    policy: Option<TrafficPolicy>,
+    pub(crate) policy: Option<TrafficPolicy>,
+}
+
+/// A person's change would be undone by the next step of a rollout, and would spoil what it compares.
+async fn refuse_during_rollout(write: &mut Write, endpoint: &str) -> Result<(), InferError> {
+    let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
+    if last.is_none_or(|last| last.action != ROLLOUT) {
+        return Ok(());
+    }
+    let message = format!(
+        "a rollout of \"{endpoint}\" is under way and decides its traffic: abort or promote it first"
+    );
+    Err(InferError::new(ErrorCode::Conflict, message))
 }
 
 /// What going back leads to.
@@ -210,8 +254,12 @@ struct Undone {
 async fn undone(store: &Store, endpoint: &str, to: Option<i64>) -> Result<Undone, InferError> {
     let last = store.traffic_at(endpoint, i64::MAX).await;
     let last = last.map_err(unavailable)?;
-    let revision = last.ok_or_else(|| nothing_set(endpoint))?.revision;
-    let to = to.unwrap_or(revision - 1);
+    let last = last.ok_or_else(|| nothing_set(endpoint))?;
+    let revision = last.revision;
+    let to = match to {
+        Some(to) => to,
+        None => revision_before(store, &last).await?,
+    };
     let earlier = store.traffic_at(endpoint, to).await.map_err(unavailable)?;
     let earlier = earlier.filter(|earlier| earlier.revision == to);
     let is_known = to == 0 || earlier.is_some();
@@ -223,6 +271,20 @@ async fn undone(store: &Store, endpoint: &str, to: Option<i64>) -> Result<Undone
     let policy = set.as_ref().map(stored_policy).transpose();
     let policy = policy.map_err(|problem| InferError::new(ErrorCode::Internal, problem))?;
     Ok(Undone { revision, policy })
+}
+
+/// The revision before the last change. A rollout with all its steps is one change.
+async fn revision_before(store: &Store, last: &TrafficChange) -> Result<i64, InferError> {
+    if last.action != ROLLED_OUT {
+        return Ok(last.revision - 1);
+    }
+    let history = store.traffic_history(&last.endpoint, u16::MAX).await;
+    let history = history.map_err(unavailable)?;
+    let before = history
+        .iter()
+        .skip(1)
+        .find(|change| change.action != ROLLOUT);
+    Ok(before.map_or(0, |change| change.revision))
 }
 
 /// Which keys each version has under a policy: only the share that must move does.
@@ -266,7 +328,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, InferError> {
 
 /// The error of a database that cannot be used.
 #[allow(clippy::needless_pass_by_value, reason = "it maps errors")]
-pub(super) fn unavailable(error: StoreError) -> InferError {
+pub(crate) fn unavailable(error: StoreError) -> InferError {
     let message = format!("traffic policies cannot be read or changed now: {error}");
     InferError::new(ErrorCode::TrafficUnavailable, message)
 }

@@ -223,6 +223,11 @@ pub(crate) struct BreakerPass<'a> {
 }
 
 impl VersionBreaker {
+    /// Whether it lets no request through, but to try.
+    pub(crate) fn is_open(&self) -> bool {
+        self.breaker.lock().state() != BreakerState::Closed
+    }
+
     /// Lets a request through.
     ///
     /// # Errors

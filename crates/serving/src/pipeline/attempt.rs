@@ -68,10 +68,10 @@ impl Serving {
         };
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
-        let mut shadow_copy = None;
-        if let Some(chosen) = chosen {
-            shadow_copy = chosen.shadow_copy(&request);
+        if chosen.is_some() {
+            record.chosen(version.stats().counters());
         }
+        let watchers = chosen.map(|chosen| chosen.watchers(&request));
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
         if let Some(prediction) = &record.prediction {
@@ -133,9 +133,8 @@ impl Serving {
         if let Some(prediction) = &record.prediction {
             prediction.set_outputs(&executed.outputs, &outputs);
         }
-        if let Some(mut copy) = shadow_copy {
-            copy.answered(&version, &executed);
-            record.shadow_copy = Some(copy);
+        if let Some(watchers) = watchers {
+            record.shadow_copy = watchers.answered(&version, &executed);
         }
         Ok(InferResponse {
             version: AnsweredBy::Version(version),

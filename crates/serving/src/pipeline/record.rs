@@ -19,6 +19,7 @@ pub(super) struct RequestRecord<'a> {
     received: Option<Instant>,
     trace: Option<Box<RequestTrace>>,
     counters: Option<Arc<VersionCounters>>,
+    chosen: Option<Arc<VersionCounters>>,
     rows: usize,
     timing: Timing,
     fallback: Option<Box<FallbackStatus>>,
@@ -39,6 +40,7 @@ impl<'a> RequestRecord<'a> {
             received: None,
             trace: None,
             counters: None,
+            chosen: None,
             rows: 0,
             timing: Timing::default(),
             fallback: None,
@@ -63,6 +65,11 @@ impl<'a> RequestRecord<'a> {
     /// A version will answer it.
     pub(super) fn routed(&mut self, counters: &Arc<VersionCounters>) {
         self.counters = Some(counters.clone());
+    }
+
+    /// The endpoint's traffic policy has chosen this version for it.
+    pub(super) fn chosen(&mut self, counters: &Arc<VersionCounters>) {
+        self.chosen = Some(counters.clone());
     }
 
     /// No version will answer it, but the configuration.
@@ -124,6 +131,7 @@ impl<'a> RequestRecord<'a> {
             .map_or(Duration::ZERO, |began| began.elapsed());
         self.observations.record(Observation {
             counters: self.counters.take(),
+            chosen: self.chosen.take(),
             outcome,
             received,
             total: received.elapsed(),

@@ -10,8 +10,9 @@ use tidegate_delivery::assign::{Assignment, AssignmentMismatch, Choice, Router};
 use tidegate_delivery::policy::{Attribute, TrafficPolicy};
 use tidegate_gateway::{Caller, Gateway};
 
-use super::ShadowCopy;
-use crate::InferRequest;
+use super::{OutputWatch, ShadowCopy};
+use crate::pipeline::Executed;
+use crate::{InferRequest, Version};
 
 /// The traffic policy of an endpoint.
 #[derive(Debug)]
@@ -49,6 +50,13 @@ pub enum TrafficError {
 pub(crate) struct Chosen {
     traffic: Arc<EndpointTraffic>,
     choice: Choice,
+    watch: Option<Arc<OutputWatch>>,
+}
+
+/// What sees the answer to a request for which a policy has chosen the version.
+pub(crate) struct AnswerWatchers {
+    shadow_copy: Option<Box<ShadowCopy>>,
+    watch: Option<Arc<OutputWatch>>,
 }
 
 impl EndpointTraffic {
@@ -113,11 +121,17 @@ impl EndpointTraffic {
         named_versions(&self.policy)
     }
 
-    pub(super) fn choose(self: &Arc<Self>, caller: &Caller, headers: &HeaderMap) -> Chosen {
+    pub(super) fn choose(
+        self: &Arc<Self>,
+        caller: &Caller,
+        headers: &HeaderMap,
+        watch: Option<Arc<OutputWatch>>,
+    ) -> Chosen {
         let value = |attribute: &Attribute| value_of(attribute, caller, headers);
         Chosen {
             choice: self.router.choose(value),
             traffic: self.clone(),
+            watch,
         }
     }
 }
@@ -158,8 +172,16 @@ impl Chosen {
         self.traffic.router.versions()[self.choice.version].as_str()
     }
 
+    /// What sees the answer to the request.
+    pub(crate) fn watchers(self: Box<Self>, request: &InferRequest) -> AnswerWatchers {
+        AnswerWatchers {
+            shadow_copy: self.shadow_copy(request),
+            watch: self.watch,
+        }
+    }
+
     /// A copy of the request for the shadows that are to get one.
-    pub(crate) fn shadow_copy(&self, request: &InferRequest) -> Option<Box<ShadowCopy>> {
+    fn shadow_copy(&self, request: &InferRequest) -> Option<Box<ShadowCopy>> {
         if self.traffic.policy.shadows().is_empty() {
             return None;
         }
@@ -173,6 +195,22 @@ impl Chosen {
         }
         let copy = ShadowCopy::new(self.traffic.endpoint.clone(), shadows, request.clone());
         Some(Box::new(copy))
+    }
+}
+
+impl AnswerWatchers {
+    /// Notes what was answered, and returns the copy for shadows, if some get one.
+    pub(crate) fn answered(
+        self,
+        version: &Arc<Version>,
+        executed: &Executed,
+    ) -> Option<Box<ShadowCopy>> {
+        if let Some(watch) = &self.watch {
+            watch.add(version.number(), &executed.outputs);
+        }
+        let mut copy = self.shadow_copy?;
+        copy.answered(version, executed);
+        Some(copy)
     }
 }
 
@@ -207,9 +245,9 @@ mod tests {
              when = [{ attribute = 'header:x-beta', equals = '1' }]",
         );
         let mut headers = HeaderMap::new();
-        assert_eq!(traffic.choose(&anonymous(), &headers).version(), "7");
+        assert_eq!(traffic.choose(&anonymous(), &headers, None).version(), "7");
         headers.insert("x-beta", HeaderValue::from_static("1"));
-        assert_eq!(traffic.choose(&anonymous(), &headers).version(), "8");
+        assert_eq!(traffic.choose(&anonymous(), &headers, None).version(), "8");
     }
 
     #[test]
@@ -222,8 +260,8 @@ mod tests {
         let mut versions = BTreeSet::new();
         for user in 0..32 {
             headers.insert("x-user", HeaderValue::from(user));
-            let first = traffic.choose(&anonymous(), &headers);
-            let again = traffic.choose(&anonymous(), &headers);
+            let first = traffic.choose(&anonymous(), &headers, None);
+            let again = traffic.choose(&anonymous(), &headers, None);
             assert_eq!(first.version(), again.version());
             versions.insert(first.version().to_owned());
         }

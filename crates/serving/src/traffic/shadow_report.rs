@@ -150,11 +150,16 @@ impl Difference {
 /// The elements as numbers, as far as they are compared; `None` for texts and half precision, which
 /// are compared as they are.
 fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    leading_numbers(tensor, MAX_COMPARED)
+}
+
+/// Up to so many elements as numbers; `None` for texts and half precision.
+pub(super) fn leading_numbers(tensor: &Tensor, count: usize) -> Option<Vec<f64>> {
     let TensorView::Fixed(bytes) = tensor.view() else {
         return None;
     };
     let size = tensor.datatype().element_bytes()?;
-    let bytes = &bytes[..bytes.len().min(MAX_COMPARED * size)];
+    let bytes = &bytes[..bytes.len().min(count * size)];
     let number: fn(&[u8]) -> f64 = match tensor.datatype() {
         DataType::Fp32 => |bytes| f64::from(f32::from_le_bytes(fixed(bytes))),
         DataType::Fp64 => |bytes| f64::from_le_bytes(fixed(bytes)),

@@ -131,7 +131,7 @@ pub(crate) struct PolicyChange {
     at_ms: i64,
     /// Who made it.
     actor: String,
-    /// `set`, `removed` or `undone`.
+    /// `set`, `removed`, `undone`, `rollout` (a step of one) or `rolled_out` (the end of one).
     action: String,
     /// Why, in their words.
     comment: String,
