@@ -71,6 +71,8 @@ fn sentence_of_operations(event: &Event) -> String {
             let [by, changes] = ["by", "changes"].map(|name| field(event, name));
             format!("{by} changed the traffic policy: {changes}")
         }
+        "rollout.started" | "rollout.changed" => format!("rollout: {}", field(event, "what")),
+        "rollout.alert" => field(event, "what").to_owned(),
         "objective.set" => format!("objective {slo} was set"),
         "objective.removed" => format!("objective {slo} was removed"),
         "silence.added" => {

@@ -36,6 +36,7 @@ mod objectives;
 mod page;
 mod quality;
 mod range;
+mod rollouts;
 mod section;
 mod timeline;
 mod trial;
@@ -56,5 +57,9 @@ pub use objectives::{ObjectiveRow, Objectives, describe_target};
 pub use page::{Frame, Page, Part, User};
 pub use quality::{AccuracyFigure, DriftFigure, Quality, VersionQuality};
 pub use range::Range;
+pub use rollouts::{
+    ArmsView, CheckPointView, CheckView, EventView, IntervalView, RolloutView, Rollouts,
+    TracePointView, TraceView, rollout_report,
+};
 pub use section::Section;
 pub use trial::{Trial, TrialAnswer};

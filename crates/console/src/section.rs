@@ -11,6 +11,7 @@ pub enum Section {
     Objectives,
     Alerts,
     Events,
+    Rollouts,
     Quality,
     Cost,
     Try,
@@ -18,12 +19,13 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the navigation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Home,
         Self::Models,
         Self::Objectives,
         Self::Alerts,
         Self::Events,
+        Self::Rollouts,
         Self::Quality,
         Self::Cost,
         Self::Try,
@@ -37,6 +39,7 @@ impl Section {
             Self::Objectives => "Objectives",
             Self::Alerts => "Alerts",
             Self::Events => "Events",
+            Self::Rollouts => "Rollouts",
             Self::Quality => "Quality",
             Self::Cost => "Cost",
             Self::Try => "Try",
@@ -51,6 +54,7 @@ impl Section {
             Self::Objectives => "/console/objectives",
             Self::Alerts => "/console/alerts",
             Self::Events => "/console/events",
+            Self::Rollouts => "/console/rollouts",
             Self::Quality => "/console/quality",
             Self::Cost => "/console/cost",
             Self::Try => "/console/try",

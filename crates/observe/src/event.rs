@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 30] = [
+    pub const NAMES: [(&str, &str); 33] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -62,6 +62,12 @@ impl Event {
         (
             "traffic.changed",
             "the traffic policy of an endpoint was changed",
+        ),
+        ("rollout.started", "a rollout was asked for"),
+        ("rollout.changed", "a rollout went on, waits, or is over"),
+        (
+            "rollout.alert",
+            "a rollout took traffic back, or something is wrong with it",
         ),
         ("objective.set", "an objective was set"),
         ("objective.removed", "an objective was removed"),

@@ -40,7 +40,7 @@ fn alerts() -> BTreeMap<String, String> {
 #[test]
 fn every_alert_has_its_runbook() {
     let (alerts, runbooks) = (alerts(), runbooks());
-    assert_eq!(alerts.len(), 17);
+    assert_eq!(alerts.len(), 18);
     for (alert, name) in &alerts {
         let text = runbooks
             .get(name)

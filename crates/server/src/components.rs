@@ -169,6 +169,7 @@ impl ServerComponents {
                 events: events.clone(),
                 costs: costs.clone(),
                 quality: quality.clone(),
+                rollouts: rollouts.clone(),
             },
         );
         let access_control = base.access_control(&sections.auth);

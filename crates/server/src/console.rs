@@ -38,6 +38,7 @@ use crate::front_end::FrontEnd;
 use crate::history::History;
 use crate::objectives::Objectives;
 use crate::quality::Quality;
+use crate::rollouts::Rollouts;
 use crate::routes::Routes;
 
 /// The console, and the sources of its pages.
@@ -54,6 +55,7 @@ pub(crate) struct Console {
     events: Arc<EventJournal>,
     costs: Arc<Costs>,
     quality: Arc<Quality>,
+    rollouts: Arc<Rollouts>,
     metrics: ConsoleMetrics,
 }
 
@@ -66,6 +68,7 @@ pub(crate) struct ConsoleSources {
     pub(crate) events: Arc<EventJournal>,
     pub(crate) costs: Arc<Costs>,
     pub(crate) quality: Arc<Quality>,
+    pub(crate) rollouts: Arc<Rollouts>,
 }
 
 impl Console {
@@ -84,6 +87,7 @@ impl Console {
             events,
             costs,
             quality,
+            rollouts,
         } = sources;
         Self {
             is_enabled: config.enabled,
@@ -96,6 +100,7 @@ impl Console {
             events,
             costs,
             quality,
+            rollouts,
             metrics,
         }
     }

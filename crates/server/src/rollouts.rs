@@ -24,6 +24,7 @@ mod counting;
 mod evidence;
 mod figures;
 mod metrics;
+mod page;
 mod persisted;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,8 @@ const LEASE: (&str, &str) = ("tidegate", "rollouts");
 const SETTLE_S: i64 = 2;
 /// How long what servers wrote is kept, in seconds.
 const KEEP_S: i64 = 900;
+/// Rollouts that are over and shown.
+const SHOWN_PAST: u16 = 20;
 /// A version that was ready and is not for so long is a fault.
 const MISSING: Duration = Duration::from_secs(10);
 
@@ -96,6 +99,8 @@ struct State {
     /// The change of the database that was read last.
     change: Option<i64>,
     persisted: PersistedRollouts,
+    /// Those that were over last, the newest first.
+    past: Vec<Rollout>,
     /// When the new version of each rollout was ready here last.
     was_ready: BTreeMap<String, Instant>,
     /// Why rollouts do not go on.
@@ -178,9 +183,16 @@ impl Rollouts {
         }
         let state = store.rollouts().await.map_err(|error| error.to_string())?;
         let persisted = PersistedRollouts::read(state.as_deref())?;
+        let past = store.last_rollouts(SHOWN_PAST).await;
+        let past = past.map_err(|error| error.to_string())?;
+        let past = past
+            .iter()
+            .filter_map(|state| serde_json::from_str(state).ok());
+        let past = past.collect();
         self.counting.lock().follow(&persisted, &self.serving);
         let mut state = self.state.lock();
         state.persisted = persisted;
+        state.past = past;
         state.change = Some(change);
         Ok(())
     }

@@ -76,6 +76,21 @@ impl Store {
             .collect()
     }
 
+    /// The rollouts of all endpoints that were over last, the newest first, as JSON.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn last_rollouts(&self, limit: u16) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT state FROM rollout_archive ORDER BY ended_ms DESC LIMIT $1";
+        let rows = sqlx::query(sql)
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter()
+            .map(|row| row.try_get("state").map_err(StoreError::from))
+            .collect()
+    }
+
     /// Adds what a server has answered, and removes windows that are older than `keep_s` seconds. The
     /// database's clock stamps them: wrong clocks of servers do no harm.
     ///

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tidegate_console::{RolloutView, rollout_report};
 use tidegate_delivery::policy::{Share, VersionName};
 
 use crate::client;
@@ -46,6 +47,8 @@ enum RolloutCommand {
     Retry(Named),
     /// List the rollouts of an endpoint that are over, the newest first
     History(History),
+    /// Write a rollout with its numbers and plots as a web page
+    Report(Report),
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +121,19 @@ struct History {
 }
 
 #[derive(Debug, Args)]
+struct Report {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
+    /// One that is over, by its name in `history --json` [default: the newest one]
+    #[arg(long, value_name = "ROLLOUT")]
+    id: Option<String>,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
 struct Named {
     /// The endpoint
     #[arg(value_name = "ENDPOINT")]
@@ -172,6 +188,7 @@ impl Rollout {
             RolloutCommand::Abort(args) => command(url, &args, "abort")?,
             RolloutCommand::Retry(args) => command(url, &args, "retry")?,
             RolloutCommand::History(args) => history(url, &args)?,
+            RolloutCommand::Report(args) => report(url, &args)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -260,6 +277,24 @@ fn history(url: &str, args: &History) -> Result<()> {
         rows.push([timestamp(ended), entry.from, entry.to, entry.phase, reason]);
     }
     print_table(&rows);
+    Ok(())
+}
+
+fn report(url: &str, args: &Report) -> Result<()> {
+    let path = format!("/api/rollouts/{}", args.endpoint);
+    let rollout: RolloutView = match &args.id {
+        None => serde_json::from_str(&client::get(url, &path)?)?,
+        Some(id) => {
+            let past = client::get(url, &format!("{path}/history"))?;
+            let past: Vec<RolloutView> = serde_json::from_str(&past)?;
+            let found = past.into_iter().find(|rollout| rollout.id == *id);
+            found.with_context(|| format!("there was no rollout {id} of {}", args.endpoint))?
+        }
+    };
+    let shown = args.output.display();
+    std::fs::write(&args.output, rollout_report(&rollout))
+        .with_context(|| format!("cannot write {shown}"))?;
+    print_line!("{shown}");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         standing_queue(),
         cost_budget(),
         drift(),
+        rolled_back(),
         replicas_apart(),
         redis_away(),
     ];
@@ -143,6 +144,20 @@ fn drift() -> RuleConfig {
     }
 }
 
+/// The metric says it for an hour: then somebody has seen it, or nobody will.
+fn rolled_back() -> RuleConfig {
+    RuleConfig {
+        by: vec!["endpoint".to_owned(), "version".to_owned()],
+        threshold: 0.0,
+        ..rule(
+            "TidegateRolledBack",
+            "tidegate_rollout_rolled_back",
+            "bad-rollout",
+            "a rollout took the traffic of a version back",
+        )
+    }
+}
+
 /// A server without a group of replicas has no such series, and no alert.
 fn replicas_apart() -> RuleConfig {
     RuleConfig {
@@ -202,7 +217,7 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 11);
+        assert_eq!(rules.len(), 12);
         // A matcher that cannot be read would be left out.
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         assert_eq!(builtin_rules(true)[4].labels.len(), 1);

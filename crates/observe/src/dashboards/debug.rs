@@ -385,6 +385,20 @@ fn gateway(job: &str) -> Vec<Panel> {
             "{{endpoint}}:{{version}} {{result}}",
             format!("rate(tidegate_shadow_requests_total{{{job}}}[$__rate_interval])"),
         ),
+        Panel::lines(
+            "Rollouts",
+            "percentunit",
+            "The share of requests that the new version of a rollout answers; 1 for an hour where a \
+             version was taken back.",
+        )
+        .query(
+            "{{endpoint}}:{{version}}",
+            format!("max by (endpoint, version) (tidegate_rollout_weight{{{job}}})"),
+        )
+        .query(
+            "{{endpoint}}:{{version}} taken back",
+            format!("max by (endpoint, version) (tidegate_rollout_rolled_back{{{job}}})"),
+        ),
     ]
 }
 

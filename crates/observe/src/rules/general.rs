@@ -35,6 +35,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
         cold_starts(&job),
         cost_budget(&job),
         drift(&job),
+        rolled_back(&job),
         replicas_apart(&job),
         redis_away(&job),
     ]);
@@ -277,6 +278,20 @@ fn drift(job: &str) -> General {
         summary: "requests of a model are not like the data that it was trained on",
         description: "On {{ $labels.instance }}, {{ $value }} columns of version {{ $labels.version }} of \
                       {{ $labels.model }} drifted in the last window. `tidegate quality drift` names them."
+            .to_owned(),
+    }
+}
+
+fn rolled_back(job: &str) -> General {
+    General {
+        name: "TidegateRolledBack",
+        runbook: "bad-rollout",
+        severity: Severity::Ticket,
+        hold: None,
+        expr: format!("max by (endpoint, version) (tidegate_rollout_rolled_back{{{job}}}) > 0"),
+        summary: "a rollout took the traffic of a version back",
+        description: "Version {{ $labels.version }} of {{ $labels.endpoint }} was worse than the version before, and gets no \
+                      requests. `tidegate rollout status {{ $labels.endpoint }}` says why."
             .to_owned(),
     }
 }

@@ -10,6 +10,7 @@ mod model;
 mod models;
 mod objectives;
 mod quality;
+mod rollouts;
 mod state;
 mod trial;
 
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use http::Uri;
-use tidegate_gateway::Permission::{Call, ManageAlerts, Public, ViewOperations};
+use tidegate_gateway::Permission::{Call, ManageAlerts, ManageTraffic, Public, ViewOperations};
 use utoipa::openapi::OpenApi;
 
 use super::answer::answer;
@@ -56,6 +57,52 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
         )
         .audited("silence.expire", "silence")
         .get("/console/events", ViewOperations, events::show)
+        .get("/console/rollouts", ViewOperations, rollouts::show)
+        // Where a refused form leaves the browser: loading the page again must work.
+        .get(
+            "/console/rollouts/{name}/pause",
+            ViewOperations,
+            rollouts::show,
+        )
+        .post(
+            "/console/rollouts/{name}/pause",
+            ManageTraffic,
+            rollouts::pause,
+        )
+        .audited("rollout.pause", "endpoint")
+        .get(
+            "/console/rollouts/{name}/resume",
+            ViewOperations,
+            rollouts::show,
+        )
+        .post(
+            "/console/rollouts/{name}/resume",
+            ManageTraffic,
+            rollouts::resume,
+        )
+        .audited("rollout.resume", "endpoint")
+        .get(
+            "/console/rollouts/{name}/promote",
+            ViewOperations,
+            rollouts::show,
+        )
+        .post(
+            "/console/rollouts/{name}/promote",
+            ManageTraffic,
+            rollouts::promote,
+        )
+        .audited("rollout.promote", "endpoint")
+        .get(
+            "/console/rollouts/{name}/abort",
+            ViewOperations,
+            rollouts::show,
+        )
+        .post(
+            "/console/rollouts/{name}/abort",
+            ManageTraffic,
+            rollouts::abort,
+        )
+        .audited("rollout.abort", "endpoint")
         .get("/console/quality", ViewOperations, quality::show)
         .get("/console/cost", ViewOperations, costs::show)
         .get("/console/try", ViewOperations, trial::show)

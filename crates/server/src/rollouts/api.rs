@@ -15,7 +15,8 @@ use tidegate_gateway::{Caller, Permission};
 use tidegate_serving::{ErrorCode, InferError, Version};
 use utoipa::OpenApi;
 
-use self::bodies::{NewRollout, RolloutDetail, RolloutStatus};
+pub(super) use self::bodies::RolloutStatus;
+use self::bodies::{NewRollout, RolloutDetail};
 use super::persisted::{PersistedRollouts, target};
 use super::{Rollouts, checks, internal};
 use crate::audit::AuditStates;
@@ -134,7 +135,9 @@ async fn pause(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    rollouts.obey(&name, &caller, CommandKind::Pause).await
+    Ok(Json(
+        rollouts.obey(&name, &caller, CommandKind::Pause).await?,
+    ))
 }
 
 /// Lets a paused rollout go on. Checks that held it do not hold it again.
@@ -148,7 +151,9 @@ async fn resume(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    rollouts.obey(&name, &caller, CommandKind::Resume).await
+    Ok(Json(
+        rollouts.obey(&name, &caller, CommandKind::Resume).await?,
+    ))
 }
 
 /// Gives the new version everything at once.
@@ -162,7 +167,9 @@ async fn promote(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    rollouts.obey(&name, &caller, CommandKind::Promote).await
+    Ok(Json(
+        rollouts.obey(&name, &caller, CommandKind::Promote).await?,
+    ))
 }
 
 /// Takes traffic back at once.
@@ -176,7 +183,9 @@ async fn abort(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<RolloutStatus>, ApiError> {
-    rollouts.obey(&name, &caller, CommandKind::Abort).await
+    Ok(Json(
+        rollouts.obey(&name, &caller, CommandKind::Abort).await?,
+    ))
 }
 
 /// Begins the newest rollout of an endpoint again, from its first step, after it was aborted.
@@ -204,16 +213,17 @@ async fn retry(
 }
 
 impl Rollouts {
-    async fn obey(
+    /// Does to the rollout of an endpoint what a caller asks for who may.
+    pub(crate) async fn obey(
         &self,
         endpoint: &str,
         caller: &Caller,
         kind: CommandKind,
-    ) -> Result<Json<RolloutStatus>, ApiError> {
+    ) -> Result<RolloutStatus, InferError> {
         let store = self.traffic.kept_store().await?;
         let actor = caller.principal().to_string();
         let rollout = self.command(&store, endpoint, &actor, kind).await?;
-        Ok(Json(RolloutStatus::new(&rollout)))
+        Ok(RolloutStatus::new(&rollout))
     }
 
     /// The state as it is now, whoever changed it.

@@ -75,24 +75,24 @@ impl NewRollout {
 /// Where a rollout is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct RolloutStatus {
-    id: String,
-    endpoint: String,
-    from: String,
-    to: String,
+    pub(in crate::rollouts) id: String,
+    pub(in crate::rollouts) endpoint: String,
+    pub(in crate::rollouts) from: String,
+    pub(in crate::rollouts) to: String,
     /// `queued`, `waiting`, `running`, `paused`, `promoted` or `aborted`.
-    phase: &'static str,
+    pub(in crate::rollouts) phase: &'static str,
     /// Why it is paused or aborted.
-    reason: Option<String>,
+    pub(in crate::rollouts) reason: Option<String>,
     /// The step, from 1.
-    step: usize,
+    pub(in crate::rollouts) step: usize,
     /// How many steps there are.
-    steps: usize,
+    pub(in crate::rollouts) steps: usize,
     /// The share of requests that the new version answers.
-    weight: String,
+    pub(in crate::rollouts) weight: String,
     /// The share of requests that are copied to it.
-    copies: String,
+    pub(in crate::rollouts) copies: String,
     /// The new version's requests in the step.
-    step_requests: u64,
+    pub(in crate::rollouts) step_requests: u64,
 }
 
 /// A rollout with all that is known of it.
@@ -124,14 +124,14 @@ impl RolloutStatus {
     }
 
     /// A rollout that waits for others of its endpoint.
-    pub(super) fn queued(rollout: &Rollout) -> Self {
+    pub(in crate::rollouts) fn queued(rollout: &Rollout) -> Self {
         Self {
             phase: "queued",
             ..Self::new(rollout)
         }
     }
 
-    pub(super) fn new(rollout: &Rollout) -> Self {
+    pub(in crate::rollouts) fn new(rollout: &Rollout) -> Self {
         let (phase, reason) = match &rollout.phase {
             Phase::Waiting => ("waiting", None),
             Phase::Running => ("running", None),
