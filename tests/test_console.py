@@ -13,7 +13,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from conftest import GRAPHS, MODELS, PATIENCE_S, Server
+from onnx_file import table_lookup
 from parts import free_port, until
+from test_fallbacks import model
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 SCREENSHOTS = Path(os.environ.get("TIDEGATE_SCREENSHOTS") or Path(tempfile.gettempdir()) / "tidegate-screenshots")
@@ -75,6 +77,7 @@ PAGES = {
     "objectives": "/console/objectives",
     "alerts": "/console/alerts",
     "events": "/console/events",
+    "rollouts": "/console/rollouts",
     "quality": "/console/quality",
     "cost": "/console/cost",
     "try": "/console/try?model=digits",
@@ -302,6 +305,30 @@ def test_the_quality_page_shows_what_labels_say(visit, site, digits):
     # Measured every 15 seconds, and the page changes by itself.
     expect(row).to_contain_text("accuracy 100", timeout=60_000)
     expect(page.locator("#quality")).to_contain_text("no window")
+
+
+def test_a_rollout_is_watched_paused_and_promoted_by_buttons(visit, start, tmp_path):
+    model(tmp_path / "models", "m", {"1": table_lookup(1.0), "2": table_lookup(1.0, 4095)})
+    server = start(tmp_path / "models")
+    steps = [{"weight": weight, "min_duration_s": 600, "min_requests": 1} for weight in ("50%", "100%")]
+    page = visit("/console/rollouts", server=server)
+    expect(page.locator("#rollouts")).to_contain_text("no rollout yet")
+    begun = requests.post(server.url("/api/rollouts/m"), json={"to": 2, "from": 1, "steps": steps}, timeout=PATIENCE_S)
+    assert begun.status_code == 201, begun.text
+    for _ in range(300):
+        assert server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}).status_code == 200
+    card = page.locator("#rollouts section", has_text="version 1 → 2")
+    expect(card).to_contain_text("running")
+    expect(card.locator("tr", has_text="errors")).to_contain_text("not worse")
+    page.get_by_role("button", name="Pause the rollout of m").click()
+    expect(page.locator("#rollouts")).to_contain_text("paused by anonymous")
+    page.get_by_role("button", name="Resume the rollout of m").click()
+    expect(page.locator("#rollouts")).to_contain_text("running")
+    page.get_by_role("button", name="Promote the rollout of m").click()
+    expect(page.locator("#rollouts")).to_contain_text("promoted")
+    expect(page.get_by_role("button", name="Abort the rollout of m")).to_have_count(0)
+
+
 
 
 def test_the_cost_page_says_what_was_spent_and_on_what(visit, site):
