@@ -1,15 +1,21 @@
 """What the documentation tells people to type does what it says, and its links lead somewhere."""
 
+import contextlib
+import csv
+import json
 import os
+import random
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from conftest import BINARY, GRAPHS, ROOT, Server
 
@@ -83,6 +89,7 @@ class Shell:
         if self.server:
             command = self.addressed(command)
             command = re.sub(r"^tidegate models$", f"tidegate models --url http://{self.server.http}", command)
+            command = re.sub(r"^tidegate (?:rollout|traffic) .*", rf"\g<0> --url http://{self.server.http}", command)
         command = re.sub(r"^curl ", "curl --silent --show-error --max-time 60 ", command)
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         return subprocess.run(
@@ -107,7 +114,7 @@ class Shell:
                 continue
             ended = self.run(command)
             assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
-            if shown and command == "tidegate models":
+            if shown and (command == "tidegate models" or command.startswith("tidegate rollout status")):
                 self.until(command, shown)
             elif shown:
                 compare(command, shown, ended.stdout.strip())
@@ -131,7 +138,9 @@ NUMBER = r"(-?\d+\.\d+(?:e-?\d+)?)"
 
 
 def compare(command, shown, found):
-    """`…` on the page stands for anything; the last digits of a number may differ from one processor to another."""
+    """`…` on the page stands for anything, and so do the widths of columns; the last digits of a number may differ from one
+    processor to another."""
+    shown, found = (re.sub(" {2,}", "  ", text) for text in (shown, found))
     pattern = "".join(
         NUMBER if re.fullmatch(NUMBER, part) else re.escape(part).replace("…", ".*") for part in re.split(NUMBER, shown)
     )
@@ -194,6 +203,39 @@ def test_the_guide_of_quality(shell):
     assert ended.returncode == 0, ended.stderr
     assert "'new': 1000" in ended.stdout and "1000 of 1000" in ended.stdout
     assert ended.stdout.splitlines()[-1].startswith("credit_limit ['values are multiplied by")
+
+
+def test_the_guide_of_rollouts(shell):
+    """What a rollout does is typed, while clients send held-out transactions; splits by hand are in test_traffic.py."""
+    (shell.work / "examples").symlink_to(ROOT / "examples")
+    page = ROOT / "docs/guides/rollouts.md"
+    text = page.read_text(encoding="utf-8")
+    part = shell.work / "rollout.md"
+    part.write_text(text[text.index("## Roll a version out") : text.index("## What is compared")], encoding="utf-8")
+    stop = threading.Event()
+    sender = threading.Thread(target=send_transactions, args=(shell, stop))
+    sender.start()
+    try:
+        assert shell.type_all(part) >= 10
+    finally:
+        stop.set()
+        sender.join()
+
+
+def send_transactions(shell, stop):
+    with (ROOT / "examples/models/fraud/heldout/inputs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with requests.Session() as session:
+        while not stop.is_set():
+            if shell.server is None or shell.server.process.poll() is not None:
+                time.sleep(0.05)
+                continue
+            row = {name: json.loads(value) for name, value in random.choice(rows).items() if not name.startswith("amount_to")}
+            for name in ("is_foreign", "is_online", "chip_present", "device_new", "billing_matches_shipping"):
+                row[name] = bool(row[name])
+            with contextlib.suppress(requests.ConnectionError):
+                session.post(f"http://{shell.server.http}/v1/endpoints/fraud/predict", json={"instances": [row]}, timeout=60)
+            time.sleep(0.002)
 
 
 def test_the_reference_of_rest(shell):

@@ -127,7 +127,7 @@ def test_a_good_version_gets_everything_step_by_step(server):
         assert (begun["phase"], begun["from"], begun["to"], begun["steps"]) == ("waiting", "1", "2", 3)
         shown = ended(server, "promoted")
     assert happened(shown)[0] == "first step begun"
-    assert [what.split(" after")[0] for what in happened(shown)[1:]] == ["step 0 done", "step 1 done", "all steps done"]
+    assert [what.split(" after")[0] for what in happened(shown)[1:]] == ["step 1 done", "step 2 done", "all steps done"]
     assert {status for _, status in seen} == {200}, seen
     assert {check["check"] for check in shown["checks"]} == {"errors", "invalid_outputs", "p99", "output:y", "class:y"}
     assert all(check["outcome"] == "not_failed" for check in shown["checks"] if check["check"] != "p99"), shown["checks"]
@@ -212,7 +212,7 @@ def test_what_cannot_be_done_is_refused(server):
     wrong = [
         ({"to": 9, "steps": steps("100%")}, 400, "invalid_parameter", "version 9"),
         ({"to": "champion", "steps": steps("100%")}, 400, "invalid_parameter", "name the version by its number"),
-        ({"to": 1, "steps": steps("100%")}, 400, "invalid_parameter", "both from and to"),
+        ({"to": 1, "steps": steps("100%")}, 409, "conflict", "version 1 answers the requests of \"m\" already"),
         ({"to": 2, "steps": steps("50%", "20%", "100%")}, 400, "invalid_parameter", "rising weights"),
         ({"to": 2, "steps": steps("50%")}, 400, "invalid_parameter", "the last is 100%"),
         ({"to": 2, "steps": []}, 400, "invalid_parameter", "1 to 50 steps"),
@@ -242,7 +242,7 @@ def test_a_killed_server_goes_on_where_it_was(start, models, tmp_path):
     with load(server):
         shown = ended(server, "promoted")
     done = [what for what in happened(shown) if what.startswith("step")]
-    assert [what.split(" after")[0] for what in done] == ["step 0 done", "step 1 done", "step 2 done"], "none skipped, none twice"
+    assert [what.split(" after")[0] for what in done] == ["step 1 done", "step 2 done", "step 3 done"], "none skipped, none twice"
 
 
 def test_only_those_with_the_permission_roll_out(start, tmp_path, models):
@@ -347,7 +347,7 @@ def test_another_replica_goes_on_when_the_leader_is_killed(start, database, mode
     with load(*replicas):
         shown = ended(replicas[0], "promoted")
     done = [what for what in happened(shown) if what.startswith("step")]
-    assert [what.split(" after")[0] for what in done] == ["step 0 done", "step 1 done", "step 2 done"]
+    assert [what.split(" after")[0] for what in done] == ["step 1 done", "step 2 done", "step 3 done"]
     until(lambda: all(version(one) == "2" for one in replicas))
 
 

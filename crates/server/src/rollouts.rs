@@ -152,16 +152,17 @@ impl Rollouts {
             return Ok(());
         };
         self.read(&store).await?;
-        self.show();
         let windows = self.count();
-        if self.state.lock().persisted.rollouts.active.is_empty() {
+        let has_active = !self.state.lock().persisted.rollouts.active.is_empty();
+        let is_leader = (has_active || self.shows_rolled_back()) && self.is_leader(&store).await?;
+        self.metrics
+            .show(&self.state.lock().persisted, is_leader, now_ms());
+        if !has_active {
             return Ok(());
         }
         let written = store.add_rollout_windows(&self.own, &windows, KEEP_S).await;
         written.map_err(|error| error.to_string())?;
-        let (group, duty) = LEASE;
-        let leader = store.hold_lease(group, duty, &self.own, LEASE_MS).await;
-        if leader.map_err(|error| error.to_string())? == self.own {
+        if is_leader {
             let windows = self.windows(&store).await;
             let windows = windows.map_err(|error| error.message)?;
             let decided = self.decide(&store, &windows).await;
@@ -170,8 +171,16 @@ impl Rollouts {
         Ok(())
     }
 
-    fn show(&self) {
-        self.metrics.show(&self.state.lock().persisted, now_ms());
+    async fn is_leader(&self, store: &Store) -> Result<bool, String> {
+        let (group, duty) = LEASE;
+        let leader = store.hold_lease(group, duty, &self.own, LEASE_MS).await;
+        Ok(leader.map_err(|error| error.to_string())? == self.own)
+    }
+
+    fn shows_rolled_back(&self) -> bool {
+        let state = self.state.lock();
+        let mut rolled_back = state.persisted.rolled_back.values();
+        rolled_back.any(|bad| bad.is_shown(now_ms()))
     }
 
     /// Reads the state if anybody has changed it.

@@ -167,6 +167,14 @@ struct Check {
     p_value: Option<f64>,
     alpha: f64,
     effect: Option<f64>,
+    compared: Compared,
+}
+
+/// Requests of both versions.
+#[derive(Debug, Deserialize)]
+struct Compared {
+    candidate: u64,
+    control: u64,
 }
 
 /// What happened.
@@ -324,17 +332,19 @@ fn print(entry: &Entry) {
         Some(reason) => print_line!("{endpoint}: {from} -> {to}, {phase}: {reason}"),
         None => print_line!("{endpoint}: {from} -> {to}, {phase}"),
     }
+    let copies = match entry.copies.as_str() {
+        "0%" => String::new(),
+        share => format!(", copies of {share}"),
+    };
     print_line!(
-        "step {} of {}: {} of the requests, {} as copies; {} requests in this step",
+        "step {} of {}: {} of the requests{copies}; {} requests in this step",
         entry.step,
         entry.steps,
         entry.weight,
-        entry.copies,
         entry.step_requests
     );
     if !entry.checks.is_empty() {
-        let header = ["CHECK", "SAYS", "P", "ALPHA", "DIFFERENCE"];
-        let mut rows = vec![header.map(str::to_owned)];
+        let mut rows = vec![CHECK_COLUMNS.map(str::to_owned)];
         rows.extend(entry.checks.iter().map(row));
         print_table(&rows);
     }
@@ -343,16 +353,26 @@ fn print(entry: &Entry) {
     }
 }
 
-fn row(check: &Check) -> [String; 5] {
+const CHECK_COLUMNS: [&str; 7] = ["CHECK", "SAYS", "P", "ALPHA", "DIFFERENCE", "NEW", "BEFORE"];
+
+fn row(check: &Check) -> [String; 7] {
     [
         check.check.clone(),
         check.outcome.replace('_', " "),
-        check
-            .p_value
-            .map_or_else(String::new, |p| format!("{p:.2e}")),
+        check.p_value.map_or_else(String::new, p_value),
         check.alpha.to_string(),
         check
             .effect
             .map_or_else(String::new, |effect| format!("{effect:+.4}")),
+        check.compared.candidate.to_string(),
+        check.compared.control.to_string(),
     ]
+}
+
+fn p_value(p: f64) -> String {
+    if p >= 0.001 {
+        format!("{p:.3}")
+    } else {
+        format!("{p:.1e}")
+    }
 }

@@ -228,7 +228,7 @@ impl Rollout {
         let requests = self.step_requests;
         self.note(
             now_ms,
-            format!("step {} done after {requests} requests", self.step),
+            format!("step {} done after {requests} requests", self.step + 1),
         );
         self.step += 1;
         self.step_start_ms = now_ms;
@@ -261,7 +261,7 @@ impl Rollout {
         let (endpoint, version) = (&target.endpoint, &target.to);
         format!(
             "rollout of version {version} on {endpoint}, step {}: {reason}",
-            self.step
+            self.step + 1
         )
     }
 }

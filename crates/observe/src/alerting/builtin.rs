@@ -144,13 +144,16 @@ fn drift() -> RuleConfig {
     }
 }
 
+/// The alert on a version whose traffic a rollout took back.
+pub(super) const ROLLED_BACK: &str = "TidegateRolledBack";
+
 /// The metric says it for an hour: then somebody has seen it, or nobody will.
 fn rolled_back() -> RuleConfig {
     RuleConfig {
         by: vec!["endpoint".to_owned(), "version".to_owned()],
         threshold: 0.0,
         ..rule(
-            "TidegateRolledBack",
+            ROLLED_BACK,
             "tidegate_rollout_rolled_back",
             "bad-rollout",
             "a rollout took the traffic of a version back",

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::builtin::ROLLED_BACK;
 use super::inhibition::inhibiting;
 use super::{Alert, DeployWindows, Inhibition, Silences};
 
@@ -98,10 +99,7 @@ impl Suppressors<'_> {
                 id: silence.id.clone(),
             });
         }
-        if self
-            .deploy_severities
-            .iter()
-            .any(|severity| severity.name() == alert.label("severity"))
+        if self.is_held_back_after_deploys(alert)
             && let Some(window) = self.deploys.of(alert, now_ms)
         {
             return Some(Suppression::DeployWindow {
@@ -123,6 +121,13 @@ impl Suppressors<'_> {
         Some(Suppression::Replica {
             name: name.to_owned(),
         })
+    }
+
+    fn is_held_back_after_deploys(&self, alert: &Alert) -> bool {
+        let mut severities = self.deploy_severities.iter();
+        // What a rollout says of a version is no noise of its deploy.
+        alert.name() != ROLLED_BACK
+            && severities.any(|severity| severity.name() == alert.label("severity"))
     }
 
     fn annotate(&self, mut alert: Alert, now_ms: u64) -> Alert {
@@ -153,6 +158,9 @@ mod tests {
             deploy_severities: &held_back,
             notifying_replica: None,
         };
+        let rolled_back = alert(ROLLED_BACK, "ticket", "fraud");
+        let triaged = suppressors.triage(vec![rolled_back], 120_000);
+        assert_eq!(triaged[0].suppression, None);
         let alerts = vec![
             alert("slow", "ticket", "fraud"),
             alert("down", "page", "fraud"),

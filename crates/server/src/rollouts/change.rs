@@ -73,6 +73,11 @@ impl Rollouts {
         spec: RolloutSpec,
         force: bool,
     ) -> Result<Begun, InferError> {
+        if let Some(same) = spec.targets.iter().find(|target| target.from == target.to) {
+            let Target { endpoint, to, .. } = same;
+            let message = format!("version {to} answers the requests of \"{endpoint}\" already");
+            return Err(InferError::new(ErrorCode::Conflict, message));
+        }
         spec.check()
             .map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
         let mut change = Change::begin(self, store, actor).await?;
@@ -89,7 +94,8 @@ impl Rollouts {
             let message = format!("another rollout of version {to} of \"{endpoint}\" is under way");
             return Err(InferError::new(ErrorCode::Conflict, message));
         }
-        let id = format!("{endpoint}-{to}-{}", change.now_ms);
+        change.persisted.asked_for += 1;
+        let id = format!("{endpoint}-{to}-{}", change.persisted.asked_for);
         let what = format!("rollout of version {to} asked for by {actor}");
         let started = change
             .persisted

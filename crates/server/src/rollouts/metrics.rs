@@ -27,7 +27,8 @@ impl RolloutMetrics {
         }
     }
 
-    pub(super) fn show(&self, persisted: &PersistedRollouts, now_ms: u64) {
+    /// Shows the state. One server alone says that a version was taken back: one alert is enough.
+    pub(super) fn show(&self, persisted: &PersistedRollouts, is_leader: bool, now_ms: u64) {
         self.weight.reset();
         for rollout in &persisted.rollouts.active {
             let target = target(rollout);
@@ -38,7 +39,7 @@ impl RolloutMetrics {
         }
         self.rolled_back.reset();
         let shown = persisted.rolled_back.iter();
-        for (endpoint, bad) in shown.filter(|(_, bad)| bad.is_shown(now_ms)) {
+        for (endpoint, bad) in shown.filter(|(_, bad)| is_leader && bad.is_shown(now_ms)) {
             let labels = [endpoint.as_str(), bad.version.as_str()];
             self.rolled_back.with_label_values(&labels).set(1);
         }

@@ -13,6 +13,8 @@ const SHOWN_MS: u64 = 3_600_000;
 #[serde(default)]
 pub(super) struct PersistedRollouts {
     pub(super) rollouts: Rollouts,
+    /// How many were asked for so far; names of rollouts are numbered.
+    pub(super) asked_for: u64,
     /// By rollout.
     pub(super) notes: BTreeMap<String, RolloutNotes>,
     /// Versions that were found bad not long ago, by endpoint.
