@@ -313,12 +313,14 @@ def test_a_rollout_is_watched_paused_and_promoted_by_buttons(visit, start, tmp_p
     steps = [{"weight": weight, "min_duration_s": 600, "min_requests": 1} for weight in ("50%", "100%")]
     page = visit("/console/rollouts", server=server)
     expect(page.locator("#rollouts")).to_contain_text("no rollout yet")
-    begun = requests.post(server.url("/api/rollouts/m"), json={"to": 2, "from": 1, "steps": steps}, timeout=PATIENCE_S)
+    policy = {"policy": {"versions": [{"version": 1}]}}
+    assert requests.put(server.url("/api/traffic/m"), json=policy, timeout=PATIENCE_S).status_code == 200
+    begun = requests.post(server.url("/api/rollouts/m"), json={"to": 2, "steps": steps}, timeout=PATIENCE_S)
     assert begun.status_code == 201, begun.text
-    for _ in range(300):
-        assert server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}).status_code == 200
     card = page.locator("#rollouts section", has_text="version 1 → 2")
     expect(card).to_contain_text("running")
+    for _ in range(300):
+        assert server.infer("m", {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 1, 1, 1]}]}).status_code == 200
     expect(card.locator("tr", has_text="errors")).to_contain_text("not worse")
     page.get_by_role("button", name="Pause the rollout of m").click()
     expect(page.locator("#rollouts")).to_contain_text("paused by anonymous")

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from conftest import BINARY, PATIENCE_S
-from onnx_file import table_lookup
+from onnx_file import identity, table_lookup
 from parts import Postgres, until
 from test_auth import Keys, bearer, wait_until_known
 from test_fallbacks import model, rows
@@ -39,6 +39,8 @@ def models(tmp_path):
         "2": table_lookup(1.0, 4095),
         "3": table_lookup(2.0),
         "4": table_lookup(1.0, 4),
+        # The same, but for the name of its input.
+        "5": identity("z", "y", dimensions=("N", 4)),
     }
     model(folder, "m", contents)
     return folder
@@ -129,7 +131,7 @@ def test_a_good_version_gets_everything_step_by_step(server):
     assert happened(shown)[0] == "first step begun"
     assert [what.split(" after")[0] for what in happened(shown)[1:]] == ["step 1 done", "step 2 done", "all steps done"]
     assert {status for _, status in seen} == {200}, seen
-    assert {check["check"] for check in shown["checks"]} == {"errors", "invalid_outputs", "p99", "output:y", "class:y"}
+    assert {check["check"] for check in shown["checks"]} == {"errors", "rejected", "invalid_outputs", "p99", "output:y", "class:y"}
     assert all(check["outcome"] == "not_failed" for check in shown["checks"] if check["check"] != "p99"), shown["checks"]
     until(lambda: version(server) == "2")
     # The policy is people's again, with what else was in it.
@@ -169,6 +171,77 @@ def test_a_version_with_other_answers_is_taken_back_by_itself(server):
     assert "check output:y failed" in shown["reason"]
 
 
+def test_a_version_that_refuses_what_the_old_one_takes_is_taken_back(server):
+    with load(server):
+        start_rollout(server, 5, "20%", "100%")
+        shown = ended(server, "aborted")
+    assert "check rejected failed" in shown["reason"], shown["reason"]
+
+
+def test_whoever_a_rule_sends_to_the_new_version_is_no_evidence(server):
+    beta = [{"name": "beta", "when": [{"attribute": "header:x-beta", "equals": "1"}], "versions": [{"version": 3}]}]
+    assert traffic(server, "PUT", policy={"versions": [{"version": 1}], "rules": beta}).status_code == 200
+    start_rollout(server, 3, "10%", "100%")
+    until(lambda: phase(server) == "running")
+    for _ in range(200):
+        assert version(server, **{"x-beta": "1"}) == "3"
+    for _ in range(30):
+        version(server)
+    # What came later is in the figures: so is what came before.
+    until(lambda: next(check["compared"]["control"] for check in rollout(server)["checks"] if check["check"] == "errors") > 10)
+    shown = rollout(server)
+    assert shown["phase"] == "running" and shown["step_requests"] < 20, shown["step_requests"]
+    assert call(server, "POST", "/m/abort").status_code == 200
+    until(lambda: len(traffic(server, "GET").json()["policy"]["versions"]) == 1)
+    assert traffic(server, "GET").json()["policy"]["rules"][0]["name"] == "beta", "as it was before"
+
+
+def test_of_sticky_users_only_the_first_request_is_evidence(server):
+    assert traffic(server, "PUT", policy={"sticky": "header:x-user", "versions": [{"version": 1}]}).status_code == 200
+    send = {"ask": lambda server, session: session.post(server.url("/v2/models/m/infer"), json=rows(GOOD), headers={"x-user": str(random.randrange(20))}, timeout=PATIENCE_S)}
+    with load(server, **send):
+        start_rollout(server, 3, "50%", "100%")
+        until(lambda: rollout(server)["step_requests"] >= 20 or phase(server) != "running")
+        shown = rollout(server)
+    errors = next(check for check in shown["checks"] if check["check"] == "errors")
+    assert errors["compared"]["candidate"] + errors["compared"]["control"] <= 20, errors
+
+
+def test_an_abort_starts_no_other_rollout(server):
+    start_rollout(server, 2, "10%", "100%")
+    assert start_rollout(server, 3)["phase"] == "queued"
+    assert call(server, "POST", "/m/abort").status_code == 200
+    until(lambda: call(server, "GET", "").json() == [])
+    assert rollout(server)["to"] == "2"
+
+
+def test_it_begins_from_what_answers(server):
+    assert "version 1 answers" in refused(call(server, "POST", to=2, **{"from": 3}, steps=steps("100%")), 409, "conflict")
+    halves = {"versions": [{"version": 1, "weight": "50%"}, {"version": 3, "weight": "50%"}]}
+    traffic(server, "PUT", policy=halves)
+    assert "several versions answer" in refused(call(server, "POST", to=2, steps=steps("100%")), 409, "conflict")
+    # Aborted from 1, retried after 3 was put in charge: it begins from 3.
+    traffic(server, "PUT", policy={"versions": [{"version": 1}]})
+    start_rollout(server, 2, "10%", "100%")
+    call(server, "POST", "/m/abort")
+    until(lambda: call(server, "GET", "").json() == [])
+    traffic(server, "PUT", policy={"versions": [{"version": 3}]})
+    assert call(server, "POST", "/m/retry").json()["from"] == "3"
+    assert version(server) == "3"
+
+
+def test_the_command_waits_and_says_how_it_ended(server):
+    fast = ("--steps", "50%,100%", "--min-duration", "1s", "--min-requests", "10", "--wait")
+    with load(server):
+        out = cli(server, "start", "m", "--to", "2", *fast)
+        assert "m: 1 -> 2, promoted" in out
+    until(lambda: call(server, "GET", "").json() == [])
+    with load(server):
+        command = [BINARY, "rollout", "start", "m", "--to", "3", *fast, "--url", server.url("")]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 1 and "aborted: check output:y failed" in ended.stdout
+
+
 def test_copies_come_first_where_that_is_asked_for(server):
     limit = {"name": "agreement", "metric": "disagreement", "kind": "limit", "limit": 0.1}
     with load(server) as seen:
@@ -188,6 +261,7 @@ def test_people_pause_resume_promote_and_abort(server):
     until(lambda: phase(server) == "running")
     assert "paused: paused by anonymous" in cli(server, "pause", "m")
     assert "running" in cli(server, "resume", "m")
+    assert "Resume by anonymous came too late" in cli(server, "resume", "m", check=False)
     assert "10% of the requests" in cli(server, "status")
     problem = refused(traffic(server, "PUT", policy={"versions": [{"version": 2}]}), 409, "conflict")
     assert "a rollout of \"m\" is under way" in problem
@@ -251,9 +325,10 @@ def test_only_those_with_the_permission_roll_out(start, tmp_path, models):
     of_other = keys.create("of-other", "deployer", "--on", "other")
     server = start(models, environment={"TIDEGATE_AUTH__ENABLED": "true"})
     wait_until_known(server, of_other)
+    assert traffic(server, "PUT", key=deployer, policy={"versions": [{"version": 1}]}).status_code == 200
     for key in (viewer, caller, of_other):
-        refused(call(server, "POST", key=key, to=2, **{"from": 1}, steps=steps("100%")), 403, "forbidden")
-    assert call(server, "POST", key=deployer, to=2, **{"from": 1}, steps=steps("100%", requests=1000)).status_code == 201
+        refused(call(server, "POST", key=key, to=2, steps=steps("100%")), 403, "forbidden")
+    assert call(server, "POST", key=deployer, to=2, steps=steps("100%", requests=1000)).status_code == 201
     assert call(server, "GET", key=viewer).json()["to"] == "2"
     refused(call(server, "POST", "/m/promote", key=viewer), 403, "forbidden")
     until(lambda: call(server, "GET", key=viewer).json()["phase"] == "running")
@@ -334,7 +409,7 @@ def test_another_replica_goes_on_when_the_leader_is_killed(start, database, mode
     environment = {"TIDEGATE_REGISTRY__DATABASE": url}
     replicas = [start(models, environment=environment) for _ in range(3)]
     traffic(replicas[0], "PUT", policy={"versions": [{"version": 1}]})
-    until(lambda: all(version(one) == "1" for one in replicas))
+    until(lambda: all(traffic(one, "GET").status_code == 200 for one in replicas))
     start_rollout(replicas[0], 2, "10%", "20%", "50%", "100%")
     for _ in range(KILLS):
         with load(*replicas):

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tidegate_delivery::policy::{InvalidVersionName, Share, TrafficPolicy, VersionName};
 use tidegate_delivery::rollout::{Rollout, Target};
 use tidegate_observe::{AlertState, Event, Severity};
 use tidegate_serving::{ErrorCode, InferError, ModelState, Serving};
@@ -65,6 +66,9 @@ const SETTLE_S: i64 = 2;
 const KEEP_S: i64 = 900;
 /// Rollouts that are over and shown.
 const SHOWN_PAST: u16 = 20;
+/// A version that cannot be loaded for so long does not load: a storage that is away for a moment is no
+/// fault of a version.
+const FAILING: Duration = Duration::from_secs(20);
 /// A version that was ready and is not for so long is a fault.
 const MISSING: Duration = Duration::from_secs(10);
 
@@ -101,10 +105,19 @@ struct State {
     persisted: PersistedRollouts,
     /// Those that were over last, the newest first.
     past: Vec<Rollout>,
-    /// When the new version of each rollout was ready here last.
-    was_ready: BTreeMap<String, Instant>,
+    /// What was seen here of the new version of each rollout.
+    seen: BTreeMap<String, VersionSeen>,
     /// Why rollouts do not go on.
     problem: Option<String>,
+}
+
+/// What a server saw of a version.
+#[derive(Default)]
+struct VersionSeen {
+    /// When it was ready last.
+    ready: Option<Instant>,
+    /// When it failed to load first, since it was ready last.
+    failed: Option<Instant>,
 }
 
 impl Rollouts {
@@ -192,18 +205,42 @@ impl Rollouts {
         }
         let state = store.rollouts().await.map_err(|error| error.to_string())?;
         let persisted = PersistedRollouts::read(state.as_deref())?;
+        let past = self.read_past(store, &persisted).await?;
+        self.counting.lock().follow(&persisted, &self.serving);
+        let mut state = self.state.lock();
+        let active = &persisted.rollouts.active;
+        state
+            .seen
+            .retain(|id, _| active.iter().any(|rollout| rollout.id == *id));
+        state.persisted = persisted;
+        if let Some(past) = past {
+            state.past = past;
+        }
+        state.change = Some(change);
+        Ok(())
+    }
+
+    /// The rollouts that were over last; `None` if they are those that were read before: the archive changes
+    /// only with the rollouts that are under way.
+    async fn read_past(
+        &self,
+        store: &Store,
+        persisted: &PersistedRollouts,
+    ) -> Result<Option<Vec<Rollout>>, String> {
+        let is_same = {
+            let state = self.state.lock();
+            state.change.is_some() && ids(&state.persisted) == ids(persisted)
+        };
+        if is_same {
+            return Ok(None);
+        }
         let past = store.last_rollouts(SHOWN_PAST).await;
         let past = past.map_err(|error| error.to_string())?;
+        // One that a newer build has written is not shown.
         let past = past
             .iter()
             .filter_map(|state| serde_json::from_str(state).ok());
-        let past = past.collect();
-        self.counting.lock().follow(&persisted, &self.serving);
-        let mut state = self.state.lock();
-        state.persisted = persisted;
-        state.past = past;
-        state.change = Some(change);
-        Ok(())
+        Ok(Some(past.collect()))
     }
 
     /// What servers have written that some rollout has not seen.
@@ -228,6 +265,11 @@ impl Rollouts {
             let Some(mut figures) = counting.take(endpoint, &self.serving) else {
                 continue;
             };
+            let found = self.serving.version(endpoint, None);
+            if found.is_err_and(|error| error.code == ErrorCode::UnknownModel) {
+                // Another server's model: this one has nothing to say about it.
+                continue;
+            }
             self.add_state(rollout, &mut figures[1]);
             windows.extend(counting.windows(endpoint, &figures));
         }
@@ -237,40 +279,46 @@ impl Rollouts {
     /// Adds whether the versions of a rollout can answer here, and what is wrong with the new one.
     fn add_state(&self, rollout: &Rollout, figures: &mut Figures) {
         let target = target(rollout);
-        let mut versions = [&target.from, &target.to].into_iter();
-        figures.is_ready = versions.all(|version| {
+        let is_loaded = |version: &VersionName| {
             let found = self
                 .serving
                 .version(&target.endpoint, Some(version.as_str()));
             found.is_ok()
-        });
-        figures.fault = self.fault(rollout, figures.is_ready);
+        };
+        let is_new_loaded = is_loaded(&target.to);
+        figures.is_ready = is_new_loaded && is_loaded(&target.from);
+        figures.fault = self.fault(rollout, is_new_loaded);
     }
 
-    fn fault(&self, rollout: &Rollout, is_ready: bool) -> Option<ServerFault> {
+    fn fault(&self, rollout: &Rollout, is_loaded: bool) -> Option<ServerFault> {
         let target = target(rollout);
-        if is_ready {
+        if is_loaded {
             let mut state = self.state.lock();
-            state.was_ready.insert(rollout.id.clone(), Instant::now());
+            let seen = state.seen.entry(rollout.id.clone()).or_default();
+            (seen.ready, seen.failed) = (Some(Instant::now()), None);
+            drop(state);
+            let version = self
+                .serving
+                .version(&target.endpoint, Some(target.to.as_str()));
+            if version.is_ok_and(|version| version.is_broken()) {
+                return Some(ServerFault::BreakerOpen);
+            }
+            return self.burning_objective(rollout);
         }
-        if let Some(reason) = self.load_failure(target) {
-            return Some(ServerFault::NotLoaded(reason));
+        let failure = self.load_failure(target);
+        let mut state = self.state.lock();
+        let seen = state.seen.entry(rollout.id.clone()).or_default();
+        if let Some(reason) = failure {
+            let since = *seen.failed.get_or_insert_with(Instant::now);
+            if since.elapsed() >= FAILING {
+                return Some(ServerFault::NotLoaded(reason));
+            }
         }
-        if rollout.began_ms.is_none() {
-            return None;
-        }
-        let was_ready = self.state.lock().was_ready.get(&rollout.id).copied();
-        if was_ready.is_some_and(|at| at.elapsed() >= MISSING) {
-            let why = "a version that was ready is not loaded any more".to_owned();
+        if seen.ready.is_some_and(|at| at.elapsed() >= MISSING) {
+            let why = "it was ready and is not loaded any more".to_owned();
             return Some(ServerFault::NotLoaded(why));
         }
-        let version = self
-            .serving
-            .version(&target.endpoint, Some(target.to.as_str()));
-        if version.is_ok_and(|version| version.is_broken()) {
-            return Some(ServerFault::BreakerOpen);
-        }
-        self.burning_objective(rollout)
+        None
     }
 
     fn load_failure(&self, target: &Target) -> Option<String> {
@@ -287,6 +335,10 @@ impl Rollouts {
     /// An objective of the endpoint whose page began to fire after the new version got requests.
     fn burning_objective(&self, rollout: &Rollout) -> Option<ServerFault> {
         let began_ms = rollout.began_ms?;
+        if rollout.traffic().answers == Share::NONE {
+            // It answers nobody, so it is not why.
+            return None;
+        }
         let endpoint = &target(rollout).endpoint;
         let objectives = self.objectives.status().into_iter();
         let mut own = objectives.filter(|status| status.slo.endpoint() == Some(endpoint));
@@ -298,6 +350,49 @@ impl Rollouts {
             });
             burns.then(|| ServerFault::ObjectiveBurns(status.slo.name().to_owned()))
         })
+    }
+
+    /// The version that answers all requests of an endpoint to which no rule applies, by number.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Conflict`] if several do.
+    fn answering(
+        &self,
+        endpoint: &str,
+        policy: Option<&TrafficPolicy>,
+        champion: Option<i64>,
+    ) -> Result<VersionName, InferError> {
+        if let Some(policy) = policy {
+            let mut versions = policy.split().versions().iter();
+            let only = versions.find(|one| one.weight == Share::ALL);
+            let only = only.ok_or_else(|| {
+                let message = format!(
+                    "several versions answer the requests of \"{endpoint}\": give all of them to one first \
+                     (tidegate traffic set)"
+                );
+                InferError::new(ErrorCode::Conflict, message)
+            })?;
+            return self.number_of(endpoint, Some(only.version.as_str()));
+        }
+        // What the registry says now; this server may see it a second later.
+        let champion = champion.filter(|number| {
+            let fleet = self.serving.fleet();
+            let known = fleet.and_then(|fleet| fleet.has_version(endpoint, &number.to_string()));
+            known == Some(true)
+        });
+        match champion {
+            Some(number) => Ok(VersionName::number(number.cast_unsigned())),
+            None => self.number_of(endpoint, None),
+        }
+    }
+
+    fn number_of(&self, endpoint: &str, version: Option<&str>) -> Result<VersionName, InferError> {
+        let number = match version {
+            Some(number) if number.parse::<u64>().is_ok() => number.to_owned(),
+            name => self.serving.version(endpoint, name)?.number().to_owned(),
+        };
+        let name = number.parse();
+        name.map_err(|error: InvalidVersionName| internal(error.to_string()))
     }
 
     /// Why traffic may not move to the new version now.
@@ -327,6 +422,11 @@ impl Rollouts {
         // They are in force here at once, elsewhere within a second.
         self.traffic.refresh().await;
     }
+}
+
+fn ids(persisted: &PersistedRollouts) -> Vec<&str> {
+    let active = persisted.rollouts.active.iter();
+    active.map(|rollout| rollout.id.as_str()).collect()
 }
 
 /// The error of a state that cannot be used.

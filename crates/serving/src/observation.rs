@@ -25,9 +25,12 @@ const BATCH: usize = 256;
 pub struct Observation {
     /// The counters of the version that it reached, if it reached one.
     pub(crate) counters: Option<Arc<VersionCounters>>,
-    /// Those of the version that the traffic policy of its endpoint has chosen, if one has: where a fallback
-    /// answered, another one than the version that it reached.
+    /// Those of the version that the weights of its endpoint's policy have chosen, while versions of the
+    /// endpoint are compared: where a fallback answered, another one than the version that it reached.
     pub(crate) chosen: Option<Arc<VersionCounters>>,
+    /// Whether it is evidence in a comparison: not if its sticky key was seen before, as requests of one
+    /// user are alike.
+    pub is_evidence: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// When its last byte had arrived.
@@ -74,7 +77,8 @@ impl Observation {
         self.counters.as_ref().map(|counters| counters.names())
     }
 
-    /// The names of the endpoint and of the version that its traffic policy has chosen, if one has.
+    /// The names of the endpoint and of the version that the weights of its policy have chosen, while
+    /// versions of the endpoint are compared.
     pub fn chosen_version(&self) -> Option<(&Arc<str>, &Arc<str>)> {
         self.chosen.as_ref().map(|counters| counters.names())
     }
@@ -84,6 +88,7 @@ impl Observation {
     #[must_use]
     pub fn as_chosen(mut self) -> Self {
         self.chosen = self.counters.clone();
+        self.is_evidence = true;
         self
     }
 }
@@ -224,6 +229,7 @@ mod tests {
             fallback: None,
             trace: None,
             chosen: None,
+            is_evidence: false,
             prediction: None,
         }
     }

@@ -40,7 +40,7 @@ pub use self::cached::{AnswerCache, CacheStatus};
 pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::execute::Executed;
 pub use self::in_process::InProcess;
-use self::record::RequestRecord;
+pub(crate) use self::record::RequestRecord;
 use crate::{ErrorCode, InferError, InferRequest, RequestTrace, Serving, Target};
 
 impl Serving {

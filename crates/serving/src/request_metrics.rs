@@ -104,6 +104,7 @@ impl RequestMetrics {
             fallback: None,
             trace: None,
             chosen: None,
+            is_evidence: false,
             prediction: None,
         }
     }

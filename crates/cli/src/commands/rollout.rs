@@ -82,12 +82,22 @@ struct Start {
     /// The new version's requests in a step, at least
     #[arg(long, value_name = "REQUESTS", default_value_t = 100)]
     min_requests: u64,
+    /// The probability that any check ever fails while the new version is no worse
+    #[arg(long, value_name = "PROBABILITY", default_value_t = 0.01)]
+    alpha: f64,
     /// A TOML file with the rollout, in place of the options above
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "from"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["to", "from", "strategy", "steps", "copies", "min_duration", "min_requests", "alpha"]
+    )]
     file: Option<PathBuf>,
     /// Also a version that was found bad
     #[arg(long)]
     force: bool,
+    /// Wait until it is over, and fail unless the new version has everything then
+    #[arg(long)]
+    wait: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -140,9 +150,13 @@ struct Named {
     endpoint: String,
 }
 
+/// How often `--wait` looks.
+const WAIT_POLL: Duration = Duration::from_secs(1);
+
 /// An entry of `/api/rollouts`.
 #[derive(Debug, Deserialize)]
 struct Entry {
+    id: String,
     endpoint: String,
     from: String,
     to: String,
@@ -188,7 +202,7 @@ impl Rollout {
     pub(super) fn run(self) -> Result<ExitCode> {
         let url = &self.server.url()?;
         match self.command {
-            RolloutCommand::Start(args) => start(url, &args)?,
+            RolloutCommand::Start(args) => return start(url, &args),
             RolloutCommand::Status(args) => status(url, &args)?,
             RolloutCommand::Pause(args) => command(url, &args, "pause")?,
             RolloutCommand::Resume(args) => command(url, &args, "resume")?,
@@ -202,7 +216,7 @@ impl Rollout {
     }
 }
 
-fn start(url: &str, args: &Start) -> Result<()> {
+fn start(url: &str, args: &Start) -> Result<ExitCode> {
     let mut body = match &args.file {
         Some(file) => {
             let shown = file.display();
@@ -213,10 +227,39 @@ fn start(url: &str, args: &Start) -> Result<()> {
         }
         None => args.body()?,
     };
-    body["force"] = json!(args.force);
+    if args.force {
+        body["force"] = json!(true);
+    }
     let path = format!("/api/rollouts/{}", args.endpoint);
-    print(&entry(&client::post_json(url, &path, body)?)?);
-    Ok(())
+    let started = entry(&client::post_json(url, &path, body)?)?;
+    print(&started);
+    if args.wait {
+        return wait(url, &started);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until a rollout is over, or paused: then somebody has to decide.
+fn wait(url: &str, started: &Entry) -> Result<ExitCode> {
+    let path = format!("/api/rollouts/{}", started.endpoint);
+    let mut shown = (started.phase.clone(), started.step);
+    loop {
+        std::thread::sleep(WAIT_POLL);
+        let entry = entry(&client::get(url, &path)?)?;
+        if entry.id != started.id {
+            continue;
+        }
+        let now = (entry.phase.clone(), entry.step);
+        if now != shown {
+            print_line!("{}", headline(&entry));
+            shown = now;
+        }
+        match entry.phase.as_str() {
+            "promoted" => return Ok(ExitCode::SUCCESS),
+            "aborted" | "paused" => return Ok(ExitCode::FAILURE),
+            _ => {}
+        }
+    }
 }
 
 impl Start {
@@ -230,7 +273,8 @@ impl Start {
             bail!("the last of --steps must be 100%");
         }
         let steps: Vec<Value> = weights.iter().map(|weight| self.step(*weight)).collect();
-        let mut body = json!({ "to": self.to, "strategy": strategy, "steps": steps });
+        let mut body =
+            json!({ "to": self.to, "strategy": strategy, "steps": steps, "alpha": self.alpha });
         if let Some(from) = &self.from {
             body["from"] = json!(from);
         }
@@ -320,7 +364,7 @@ fn entry(text: &str) -> Result<Entry> {
     serde_json::from_str(text).context("the response is not a rollout")
 }
 
-fn print(entry: &Entry) {
+fn headline(entry: &Entry) -> String {
     let Entry {
         endpoint,
         from,
@@ -329,9 +373,13 @@ fn print(entry: &Entry) {
         ..
     } = entry;
     match &entry.reason {
-        Some(reason) => print_line!("{endpoint}: {from} -> {to}, {phase}: {reason}"),
-        None => print_line!("{endpoint}: {from} -> {to}, {phase}"),
+        Some(reason) => format!("{endpoint}: {from} -> {to}, {phase}: {reason}"),
+        None => format!("{endpoint}: {from} -> {to}, {phase}"),
     }
+}
+
+fn print(entry: &Entry) {
+    print_line!("{}", headline(entry));
     let copies = match entry.copies.as_str() {
         "0%" => String::new(),
         share => format!(", copies of {share}"),

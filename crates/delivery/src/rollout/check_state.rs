@@ -38,6 +38,8 @@ enum Test {
     External(Option<(bool, String)>),
 }
 
+/// Evidence is shown up to here: no alpha is as small.
+const MAX_LOG_E: f64 = 1e9;
 /// The number of requests at which intervals in reports are narrow.
 const N_OPT: f64 = 2000.0;
 
@@ -167,7 +169,16 @@ impl CheckState {
         }
     }
 
+    /// Finite, as it is persisted.
     fn log_e(&self) -> f64 {
+        let log_e = self.test_log_e();
+        if log_e.is_nan() {
+            return 0.0;
+        }
+        log_e.clamp(-MAX_LOG_E, MAX_LOG_E)
+    }
+
+    fn test_log_e(&self) -> f64 {
         match &self.test {
             Test::Share(test) => test.log_e(),
             Test::Quantile(test) => test.log_e(),

@@ -240,6 +240,7 @@ impl Rollout {
     }
 
     fn promote(&mut self, why: &str, now_ms: u64) {
+        self.trace.add(&self.checks, now_ms);
         self.note(now_ms, why.to_owned());
         self.phase = Phase::Promoted;
         self.ask(ActionKind::SetTraffic(self.traffic()));
@@ -247,6 +248,7 @@ impl Rollout {
     }
 
     fn go_back(&mut self, reason: &str, now_ms: u64) {
+        self.trace.add(&self.checks, now_ms);
         self.note(now_ms, format!("traffic goes back: {reason}"));
         self.phase = Phase::Aborted {
             reason: reason.to_owned(),

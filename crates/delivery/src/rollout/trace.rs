@@ -63,7 +63,14 @@ impl Trace {
     /// Notes what the checks say after a window, if it is time to.
     pub(super) fn window(&mut self, checks: &[CheckState], at_ms: u64) {
         self.since += 1;
-        if self.since < self.spacing || checks.is_empty() {
+        if self.since >= self.spacing {
+            self.add(checks, at_ms);
+        }
+    }
+
+    /// Notes what the checks say now, such as at the end.
+    pub(super) fn add(&mut self, checks: &[CheckState], at_ms: u64) {
+        if checks.is_empty() {
             return;
         }
         self.since = 0;

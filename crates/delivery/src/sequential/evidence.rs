@@ -24,7 +24,7 @@ pub fn product(log_es: &[f64]) -> f64 {
 /// `ln(sum of exp(x))` without overflow.
 pub fn log_sum(logs: impl Iterator<Item = f64> + Clone) -> f64 {
     let largest = logs.clone().fold(f64::NEG_INFINITY, f64::max);
-    if largest == f64::NEG_INFINITY {
+    if largest.is_infinite() {
         return largest;
     }
     largest + logs.map(|log| (log - largest).exp()).sum::<f64>().ln()
@@ -62,6 +62,7 @@ mod tests {
     fn log_sum_does_not_overflow() {
         assert!((log_sum([1000.0, 1000.0].into_iter()) - 1000.0 - 2_f64.ln()).abs() < 1e-12);
         assert_eq!(log_sum([].into_iter()), f64::NEG_INFINITY);
+        assert_eq!(log_sum([0.0, f64::INFINITY].into_iter()), f64::INFINITY);
     }
 
     #[test]

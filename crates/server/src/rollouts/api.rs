@@ -9,14 +9,15 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use tidegate_core::Signature;
-use tidegate_delivery::policy::{InvalidVersionName, Share, TrafficPolicy, VersionName};
+use tidegate_delivery::policy::{TrafficPolicy, VersionName};
 use tidegate_delivery::rollout::{CommandKind, Phase, Rollout, RolloutSpec};
 use tidegate_gateway::{Caller, Permission};
-use tidegate_serving::{ErrorCode, InferError, Version};
+use tidegate_serving::{ErrorCode, InferError};
 use utoipa::OpenApi;
 
 pub(super) use self::bodies::RolloutStatus;
 use self::bodies::{NewRollout, RolloutDetail};
+use super::change::CHAMPION;
 use super::persisted::{PersistedRollouts, target};
 use super::{Rollouts, checks, internal};
 use crate::audit::AuditStates;
@@ -59,12 +60,10 @@ pub(super) fn routes(rollouts: Arc<Rollouts>) -> Routes<()> {
         (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn list(State(rollouts): State<Arc<Rollouts>>) -> Result<Json<Vec<RolloutStatus>>, ApiError> {
     let persisted = rollouts.newest().await?;
-    let active = persisted.rollouts.active.iter();
-    let active = active.map(RolloutStatus::new);
-    let queue = persisted.rollouts.queue.iter();
-    Ok(Json(
-        active.chain(queue.map(RolloutStatus::queued)).collect(),
-    ))
+    let rollouts = &persisted.rollouts;
+    let all = rollouts.active.iter().chain(&rollouts.queue);
+    let statuses = all.map(|rollout| RolloutStatus::of(rollout, &persisted));
+    Ok(Json(statuses.collect()))
 }
 
 /// Shows the newest rollout of an endpoint: its steps, what happened and what its checks say.
@@ -77,8 +76,8 @@ async fn show(
     State(rollouts): State<Arc<Rollouts>>,
     Path(name): Path<String>,
 ) -> Result<Json<RolloutDetail>, ApiError> {
-    let rollout = rollouts.newest_of(&name).await?;
-    Ok(Json(RolloutDetail::new(&rollout)))
+    let (rollout, status) = rollouts.newest_of(&name).await?;
+    Ok(Json(RolloutDetail::new(&rollout, status)))
 }
 
 /// Lists the rollouts of an endpoint that are over, the newest first, with all that is known of them.
@@ -91,7 +90,10 @@ async fn history(
     Path(name): Path<String>,
 ) -> Result<Json<Vec<RolloutDetail>>, ApiError> {
     let past = rollouts.past(&name).await?;
-    Ok(Json(past.iter().map(RolloutDetail::new).collect()))
+    let details = past
+        .iter()
+        .map(|rollout| RolloutDetail::new(rollout, RolloutStatus::new(rollout)));
+    Ok(Json(details.collect()))
 }
 
 /// Starts a rollout of an endpoint; it waits if another one is under way.
@@ -110,10 +112,11 @@ async fn start(
     body: Body,
 ) -> Result<(StatusCode, Json<RolloutStatus>), ApiError> {
     let new: NewRollout = body::wanted(&headers, body, &rollouts.server).await?;
-    let from = match &new.from {
-        Some(from) => from.clone(),
-        None => rollouts.starting_version(&name).await?,
-    };
+    let from = rollouts.starting_version(&name).await?;
+    if let Some(wanted) = new.from.as_ref().filter(|wanted| **wanted != from) {
+        let message = format!("version {from} answers the requests of \"{name}\", not {wanted}");
+        return Err(InferError::new(ErrorCode::Conflict, message).into());
+    }
     let force = new.force;
     let spec = rollouts.spec(&name, from, new).await?;
     let store = rollouts.traffic.kept_store().await?;
@@ -199,16 +202,18 @@ async fn retry(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, Json<RolloutStatus>), ApiError> {
-    let last = rollouts.newest_of(&name).await?;
+    let (last, _) = rollouts.newest_of(&name).await?;
     if !matches!(last.phase, Phase::Aborted { .. }) {
         let message = format!("the last rollout of \"{name}\" was not aborted");
         return Err(InferError::new(ErrorCode::Conflict, message).into());
     }
-    rollouts.check_versions(&last.spec).await?;
+    let mut spec = last.spec;
+    spec.targets[0].from = rollouts.starting_version(&name).await?;
+    rollouts.check_versions(&spec).await?;
     let store = rollouts.traffic.kept_store().await?;
     let actor = caller.principal().to_string();
     // Whoever asks for it insists, although the version may have been found bad.
-    let begun = rollouts.begin(&store, &actor, last.spec, true).await?;
+    let begun = rollouts.begin(&store, &actor, spec, true).await?;
     Ok((StatusCode::CREATED, Json(RolloutStatus::begun(&begun))))
 }
 
@@ -233,47 +238,42 @@ impl Rollouts {
         PersistedRollouts::read(state.as_deref()).map_err(internal)
     }
 
-    /// The newest rollout of an endpoint, under way or over.
-    async fn newest_of(&self, endpoint: &str) -> Result<Rollout, InferError> {
-        if let Some(rollout) = self.newest().await?.of(endpoint) {
-            return Ok(rollout.clone());
+    /// The rollout of an endpoint that is under way or waits, or else the last one that is over.
+    async fn newest_of(&self, endpoint: &str) -> Result<(Rollout, RolloutStatus), InferError> {
+        let persisted = self.newest().await?;
+        if let Some(rollout) = persisted.of(endpoint) {
+            return Ok((rollout.clone(), RolloutStatus::of(rollout, &persisted)));
         }
         let past = self.past(endpoint).await?.into_iter().next();
-        past.ok_or_else(|| {
+        let past = past.ok_or_else(|| {
             let message = format!("there was no rollout of \"{endpoint}\"");
             InferError::new(ErrorCode::NotFound, message)
-        })
+        })?;
+        let status = RolloutStatus::new(&past);
+        Ok((past, status))
     }
 
     async fn past(&self, endpoint: &str) -> Result<Vec<Rollout>, InferError> {
         let store = self.traffic.kept_store().await?;
         let past = store.past_rollouts(endpoint).await.map_err(unavailable)?;
-        let rollouts = past.iter().map(|state| serde_json::from_str(state));
-        let rollouts: Result<_, _> = rollouts.collect();
-        rollouts.map_err(|error| internal(error.to_string()))
+        // One that a newer build has written is left out.
+        let rollouts = past
+            .iter()
+            .filter_map(|state| serde_json::from_str(state).ok());
+        Ok(rollouts.collect())
     }
 
-    /// The version that a rollout begins from, where nobody names one: that of the rollout which it has to
-    /// wait for, or else the one that answers. If the other one is promoted, it begins from that.
+    /// The version that a rollout begins from: the one that answers, or that of the rollout which it has to
+    /// wait for. If the other one is promoted, it begins from that.
     async fn starting_version(&self, endpoint: &str) -> Result<VersionName, InferError> {
-        match self.newest().await?.of(endpoint) {
-            Some(rollout) if !rollout.is_over() => Ok(target(rollout).from.clone()),
-            _ => self.answering_version(endpoint),
+        let under_way = self.newest().await?;
+        if let Some(rollout) = under_way.of(endpoint).filter(|rollout| !rollout.is_over()) {
+            return Ok(target(rollout).from.clone());
         }
-    }
-
-    /// The only version that answers.
-    fn answering_version(&self, endpoint: &str) -> Result<VersionName, InferError> {
-        let Some(policy) = self.traffic.wanted_policy(endpoint) else {
-            return number_of(&*self.serving.version(endpoint, None)?);
-        };
-        let mut versions = policy.split().versions().iter();
-        let all = versions.find(|one| one.weight == Share::ALL);
-        let all = all.ok_or_else(|| {
-            let message = "several versions answer: name the one to begin from (from)";
-            InferError::new(ErrorCode::InvalidParameter, message)
-        })?;
-        number_of(&*self.serving.version(endpoint, Some(all.version.as_str()))?)
+        let store = self.traffic.kept_store().await?;
+        let champion = store.alias(endpoint, CHAMPION).await.map_err(unavailable)?;
+        let policy = self.traffic.wanted_policy(endpoint);
+        self.answering(endpoint, policy.as_ref(), champion)
     }
 
     /// What a rollout does, with its checks, once both versions are known to exist.
@@ -311,9 +311,4 @@ impl Rollouts {
         }
         Ok(())
     }
-}
-
-fn number_of(version: &Version) -> Result<VersionName, InferError> {
-    let number = version.number().parse();
-    number.map_err(|error: InvalidVersionName| internal(error.to_string()))
 }

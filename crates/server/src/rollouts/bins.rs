@@ -11,6 +11,7 @@ const LEAST_TOLERANCE: f64 = 1e-6;
 /// must not move them into another bin. Where a bin would hold nothing but the smallest or the largest
 /// score, there is another one for what lies beyond.
 pub(super) fn bin_ends(mut scores: Vec<f64>, bins: usize) -> Vec<f64> {
+    scores.retain(|score| score.is_finite());
     scores.sort_by(f64::total_cmp);
     let count = scores.len();
     let (Some(smallest), Some(largest)) = (scores.first().copied(), scores.last().copied()) else {
@@ -20,13 +21,14 @@ pub(super) fn bin_ends(mut scores: Vec<f64>, bins: usize) -> Vec<f64> {
     let quantiles: Vec<f64> = quantiles.collect();
     let mut ends = Vec::with_capacity(bins);
     if quantiles.first() == Some(&smallest) {
-        ends.push(smallest - tolerance(smallest));
+        // Finite, as it is persisted.
+        ends.push((smallest - tolerance(smallest)).max(f64::MIN));
     }
     for quantile in quantiles {
         let next = scores.partition_point(|score| *score <= quantile);
         ends.push(match scores.get(next) {
             Some(next) => f64::midpoint(quantile, *next),
-            None => largest + tolerance(largest),
+            None => (largest + tolerance(largest)).min(f64::MAX),
         });
     }
     ends.dedup();
@@ -74,6 +76,12 @@ mod tests {
             .to_vec();
         assert!(bins.is_sorted_by(|one, other| one < other), "{bins:?}");
         assert_eq!(bin(&ends, 0.5), bin(&ends, 0.500_001));
+    }
+
+    #[test]
+    fn ends_are_finite() {
+        let ends = bin_ends(vec![f64::MAX, f64::MIN, f64::INFINITY, f64::NAN], 3);
+        assert!(ends.iter().all(|end| end.is_finite()), "{ends:?}");
     }
 
     #[test]

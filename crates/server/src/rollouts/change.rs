@@ -15,7 +15,7 @@ use super::{Rollouts, SETTLE_S, internal};
 use crate::traffic::{CheckedChange, ROLLED_OUT, ROLLOUT, unavailable};
 
 /// The alias of the version that answers where no policy decides.
-const CHAMPION: &str = "champion";
+pub(super) const CHAMPION: &str = "champion";
 /// How long the version that a rollout ended with is waited for to answer without a policy too, in
 /// milliseconds. Servers read aliases once a second.
 const ALIAS_WAIT_MS: (u64, u64) = (3000, 15_000);
@@ -52,10 +52,13 @@ impl Rollouts {
         let active = change.persisted.rollouts.active.clone();
         for rollout in active {
             let seen = Seen::new(&rollout, windows, now_s - SETTLE_S);
+            let gates = self.gates(&rollout, change.now_ms);
             let notes = change.persisted.notes.entry(rollout.id.clone());
-            seen.choose_bins(&rollout, notes.or_default());
+            let notes = notes.or_default();
+            seen.choose_bins(&rollout, notes);
+            notes.waits_for = [gates.clone(), seen.unready(now_s)].concat();
             let mut evidence = seen.evidence(&rollout, now_s);
-            evidence.gates = self.gates(&rollout, change.now_ms);
+            evidence.gates = gates;
             change.apply(&rollout, evidence).await?;
         }
         change.retire().await?;
@@ -80,20 +83,27 @@ impl Rollouts {
         }
         spec.check()
             .map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
+        // A policy that cannot get the copies of the first step is refused here, not every second.
         let mut change = Change::begin(self, store, actor).await?;
+        change.check_policy(&spec).await?;
         let rollouts = &change.persisted.rollouts;
         let mut all = rollouts.active.iter().chain(&rollouts.queue);
-        if let Some(same) = all.find(|one| one.spec == spec && !one.is_over()) {
-            // Asked for twice, it is one.
-            return Ok(change.begun(same.clone()));
-        }
-        let Target { endpoint, to, .. } = &spec.targets[0];
-        let rollouts = &change.persisted.rollouts;
-        let mut all = rollouts.active.iter().chain(&rollouts.queue);
-        if all.any(|one| target(one).endpoint == *endpoint && target(one).to == *to) {
+        let same_version = all.find(|one| {
+            let target = target(one);
+            !one.is_over()
+                && (&target.endpoint, &target.to)
+                    == (&spec.targets[0].endpoint, &spec.targets[0].to)
+        });
+        if let Some(other) = same_version {
+            // Asked for twice, it is one. Checks that nobody named depend on what was loaded.
+            if (&other.spec.steps, other.spec.strategy) == (&spec.steps, spec.strategy) {
+                return Ok(change.begun(other.clone()));
+            }
+            let Target { endpoint, to, .. } = target(other);
             let message = format!("another rollout of version {to} of \"{endpoint}\" is under way");
             return Err(InferError::new(ErrorCode::Conflict, message));
         }
+        let Target { endpoint, to, .. } = &spec.targets[0];
         change.persisted.asked_for += 1;
         let id = format!("{endpoint}-{to}-{}", change.persisted.asked_for);
         let what = format!("rollout of version {to} asked for by {actor}");
@@ -105,6 +115,7 @@ impl Rollouts {
         let rollout = change.find(&id)?;
         change.note("rollout.started", &rollout, &what);
         change.admit(&rollout).await?;
+        let rollout = change.find(&id)?;
         change.has_changed = true;
         let begun = change.begun(rollout);
         change.commit().await?;
@@ -127,6 +138,19 @@ impl Rollouts {
         let rollout = change.persisted.of(endpoint).cloned();
         let rollout = rollout.filter(|rollout| !rollout.is_over());
         let rollout = rollout.ok_or_else(|| no_rollout(endpoint))?;
+        let is_queued = change.persisted.is_queued(&rollout);
+        if is_queued && kind != CommandKind::Abort {
+            let message = "it waits for the end of another rollout: it can only be aborted";
+            return Err(InferError::new(ErrorCode::Conflict, message));
+        }
+        if kind == CommandKind::Abort {
+            // Whoever takes traffic back must not start the next rollout by that.
+            change.drop_queued(endpoint, actor);
+        }
+        if is_queued {
+            change.commit().await?;
+            return Ok(rollout);
+        }
         let now_s = (change.now_ms / 1000).cast_signed();
         let evidence = Evidence {
             epoch: rollout.epoch,
@@ -140,9 +164,25 @@ impl Rollouts {
             ..Evidence::default()
         };
         let after = change.apply(&rollout, evidence).await?;
+        if after.phase == rollout.phase || !has_obeyed(kind, &after) {
+            let what = after.events.last().map_or("", |event| event.what.as_str());
+            return Err(InferError::new(ErrorCode::Conflict, what.to_owned()));
+        }
         change.commit().await?;
         Ok(after)
     }
+}
+
+/// Whether a rollout is as somebody wanted it.
+const fn has_obeyed(kind: CommandKind, after: &Rollout) -> bool {
+    matches!(
+        (kind, &after.phase),
+        (CommandKind::Pause, Phase::Paused { .. })
+            | (CommandKind::Resume, Phase::Running | Phase::Waiting)
+            | (CommandKind::Promote, Phase::Promoted)
+            | (CommandKind::Abort, Phase::Aborted { .. })
+            | (CommandKind::Retry, Phase::Waiting)
+    )
 }
 
 impl<'a> Change<'a> {
@@ -173,20 +213,65 @@ impl<'a> Change<'a> {
         found.ok_or_else(|| internal("the rollout is gone"))
     }
 
+    /// Removes the rollouts of an endpoint that wait for others.
+    fn drop_queued(&mut self, endpoint: &str, actor: &str) {
+        let is_of_endpoint = |rollout: &mut Rollout| target(rollout).endpoint == endpoint;
+        let queue = &mut self.persisted.rollouts.queue;
+        let dropped: Vec<Rollout> = queue.extract_if(.., is_of_endpoint).collect();
+        for rollout in dropped {
+            let what = format!("it waited for another rollout, which {actor} aborted: removed");
+            self.note("rollout.changed", &rollout, &what);
+            self.has_changed = true;
+        }
+    }
+
+    /// Checks that a rollout can change the policy of its endpoint as it will have to.
+    async fn check_policy(&mut self, spec: &RolloutSpec) -> Result<(), InferError> {
+        let target = &spec.targets[0];
+        let traffic = &self.owner.traffic;
+        let current = traffic
+            .policy_within(&mut self.write, &target.endpoint)
+            .await?;
+        let weights = Weights {
+            answers: Share::NONE,
+            copies: Share::ALL,
+        };
+        with_weights(current, target, weights)
+            .map(drop)
+            .map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.message))
+    }
+
     /// A rollout that need not wait for others takes charge of the policy of its endpoint: the new version is
     /// named in it, so that every server loads it before it gets requests.
     async fn admit(&mut self, rollout: &Rollout) -> Result<(), InferError> {
-        let is_active = self.persisted.rollouts.active.contains(rollout);
-        if !is_active || self.persisted.notes.contains_key(&rollout.id) {
+        let notes = self.persisted.notes.entry(rollout.id.clone()).or_default();
+        let mut active = self.persisted.rollouts.active.iter_mut();
+        let Some(admitted) = active.find(|one| one.id == rollout.id) else {
+            return Ok(());
+        };
+        if std::mem::replace(&mut notes.is_in_charge, true) {
             return Ok(());
         }
         let traffic = &self.owner.traffic;
-        let endpoint = &target(rollout).endpoint;
-        let before = traffic.policy_within(&mut self.write, endpoint).await?;
-        let notes = self.persisted.notes.entry(rollout.id.clone());
-        notes.or_default().had_policy = before.is_some();
-        self.persisted.rolled_back.remove(endpoint);
-        self.set_traffic(rollout, rollout.traffic()).await
+        let endpoint = target(rollout).endpoint.clone();
+        let before = traffic.policy_within(&mut self.write, &endpoint).await?;
+        let stored = self.write.traffic_of(&endpoint).await;
+        let stored = stored.map_err(unavailable)?;
+        notes.was_set = stored.is_some_and(|change| !change.policy.is_empty());
+        notes.policy_before.clone_from(&before);
+        // Whatever was promoted or set meanwhile: it begins from what answers now.
+        let alias = self.write.alias(&endpoint, CHAMPION).await;
+        let champion = alias.map_err(unavailable)?;
+        let from = self.owner.answering(&endpoint, before.as_ref(), champion)?;
+        let to = &target(rollout).to;
+        if from == *to {
+            let message = format!("version {to} answers the requests of \"{endpoint}\" already");
+            return Err(InferError::new(ErrorCode::Conflict, message));
+        }
+        admitted.spec.targets[0].from = from;
+        let admitted = admitted.clone();
+        self.persisted.rolled_back.remove(&endpoint);
+        self.set_traffic(&admitted, admitted.traffic()).await
     }
 
     /// Decides for one rollout, and carries out what comes of it.
@@ -195,7 +280,6 @@ impl<'a> Change<'a> {
         before: &Rollout,
         mut evidence: Evidence,
     ) -> Result<Rollout, InferError> {
-        self.admit(before).await?;
         let notes = self.persisted.notes.entry(before.id.clone());
         evidence.done_action = notes.or_default().done_action;
         let (after, actions) = decide(before, &evidence, self.now_ms);
@@ -325,10 +409,24 @@ impl<'a> Change<'a> {
             self.has_changed = true;
         }
         for rollout in self.persisted.rollouts.active.clone() {
-            self.admit(&rollout).await?;
+            if let Err(error) = self.admit(&rollout).await {
+                self.end_unadmitted(&rollout, &error);
+            }
         }
         self.persisted.forget_old(self.now_ms);
         Ok(())
+    }
+
+    /// A rollout that waited and cannot begin any more is gone.
+    fn end_unadmitted(&mut self, rollout: &Rollout, error: &InferError) {
+        let what = format!(
+            "it waited for another rollout and cannot begin: {}",
+            error.message
+        );
+        self.note("rollout.alert", rollout, &what);
+        let active = &mut self.persisted.rollouts.active;
+        active.retain(|one| one.id != rollout.id);
+        self.has_changed = true;
     }
 
     /// Gives the policy of an endpoint back to people. Where there was none before, none is left, once the
@@ -336,29 +434,42 @@ impl<'a> Change<'a> {
     async fn settle(&mut self, rollout: &Rollout) -> Result<(), InferError> {
         let now_ms = self.now_ms;
         let notes = self.persisted.notes.entry(rollout.id.clone()).or_default();
+        if notes.is_settled {
+            return Ok(());
+        }
         let over_ms = *notes.over_ms.get_or_insert(now_ms);
-        let had_policy = notes.had_policy;
         let waited_ms = now_ms.saturating_sub(over_ms);
         self.has_changed = true;
         let Target { endpoint, from, to } = target(rollout);
-        let ended_with = match rollout.phase {
-            Phase::Promoted => to,
-            _ => from,
-        };
+        let is_promoted = matches!(rollout.phase, Phase::Promoted);
+        let ended_with = if is_promoted { to } else { from };
         let default = self.owner.serving.version(endpoint, None);
         let is_default = default.is_ok_and(|version| version.number() == ended_with.as_str());
-        let needs_policy = had_policy || !is_default;
-        let may_end = match needs_policy {
-            true => had_policy || waited_ms >= ALIAS_WAIT_MS.1,
-            false => waited_ms >= ALIAS_WAIT_MS.0,
+        let before = notes.policy_before.clone();
+        let (has_policy, may_end) = match (&before, is_default) {
+            (Some(_), _) => (true, true),
+            (None, true) => (false, waited_ms >= ALIAS_WAIT_MS.0),
+            (None, false) => (true, waited_ms >= ALIAS_WAIT_MS.1),
         };
         if !may_end {
             return Ok(());
         }
-        let traffic = &self.owner.traffic;
-        let current = traffic.policy_within(&mut self.write, endpoint).await?;
-        let policy = current.filter(|_| needs_policy);
-        let policy = policy.map(|policy| policy.with_split(Split::only(ended_with.clone())));
+        let policy = match before {
+            // That of the configuration decides again.
+            Some(_) if !is_promoted && !notes.was_set => None,
+            Some(before) if !is_promoted => Some(before),
+            Some(before) => Some(before.with_split(Split::only(ended_with.clone()))),
+            None => has_policy.then(|| TrafficPolicy::only(ended_with.clone())),
+        };
+        notes.is_settled = true;
+        let is_new = notes.policy_before.is_none() && policy.is_some();
+        if is_new {
+            let what = format!(
+                "the default version is not {ended_with}: the traffic policy stays, and moving aliases changes nothing \
+                 until it is removed"
+            );
+            self.note("rollout.alert", rollout, &what);
+        }
         let change = CheckedChange {
             endpoint,
             comment: &reason(rollout),
@@ -366,11 +477,8 @@ impl<'a> Change<'a> {
             expected: None,
             policy,
         };
-        traffic.set_within(&mut self.write, change).await?;
-        if let Some(notes) = self.persisted.notes.get_mut(&rollout.id) {
-            notes.is_settled = true;
-        }
-        Ok(())
+        let traffic = &self.owner.traffic;
+        traffic.set_within(&mut self.write, change).await
     }
 
     fn note(&mut self, name: &'static str, rollout: &Rollout, what: &str) {
@@ -387,6 +495,8 @@ impl<'a> Change<'a> {
             return Ok(());
         }
         let state = json(&self.persisted)?;
+        // A state that could not be read again would stop every rollout for ever.
+        PersistedRollouts::read(Some(&state)).map_err(internal)?;
         let set = self.write.set_rollouts(&state).await;
         set.map_err(unavailable)?;
         self.write.commit().await.map_err(unavailable)?;

@@ -8,6 +8,8 @@ use super::figures::LATENCY_GROWTH;
 
 /// The share of requests that fail through a fault of the server.
 pub(super) const ERRORS: &str = "errors";
+/// The share of requests that fail otherwise, such as those whose inputs it does not take.
+pub(super) const REJECTED: &str = "rejected";
 /// The time of answers.
 pub(super) const LATENCY: &str = "latency_ms";
 /// The share of answers with outputs that are empty, infinite or NaN.
@@ -31,7 +33,7 @@ const SCORE_BINS: usize = 10;
 /// Outputs that are compared where nobody names checks.
 const MAX_OUTPUTS: usize = 4;
 
-/// The checks of a rollout between versions with these outputs: failed requests, invalid outputs, the
+/// The checks of a rollout between versions with these outputs: failed and rejected requests, invalid outputs, the
 /// p99, and the distribution of each output. The outputs of a version that is not loaded yet are not known:
 /// then they are taken to be those of the version before.
 pub(super) fn default_checks(from: &Signature, to: &Signature) -> Vec<Check> {
@@ -48,6 +50,7 @@ pub(super) fn default_checks(from: &Signature, to: &Signature) -> Vec<Check> {
     };
     let mut checks = vec![
         check(ERRORS, ERRORS, share()),
+        check(REJECTED, REJECTED, share()),
         check(INVALID, INVALID, share()),
         check("p99", LATENCY, latency),
     ];
@@ -102,7 +105,7 @@ fn check(name: &str, metric: &str, kind: CheckKind) -> Check {
 pub(super) fn check_metrics(spec: &RolloutSpec) -> Result<(), String> {
     for check in &spec.checks {
         let is_measured = match check.metric.as_str() {
-            ERRORS | INVALID => matches!(check.kind, CheckKind::Share { .. }),
+            ERRORS | REJECTED | INVALID => matches!(check.kind, CheckKind::Share { .. }),
             LATENCY => is_latency(&check.kind),
             DISAGREEMENT => matches!(check.kind, CheckKind::Limit { .. }),
             metric if metric.starts_with(OUTPUT) => is_distribution(&check.kind, false),
@@ -112,7 +115,7 @@ pub(super) fn check_metrics(spec: &RolloutSpec) -> Result<(), String> {
         if !is_measured {
             return Err(format!(
                 "check {:?}: metric {:?} is not measured, or not in this form. There are \
-                 {ERRORS} and {INVALID} (kind share), {LATENCY} (kind quantile, growth \
+                 {ERRORS}, {REJECTED} and {INVALID} (kind share), {LATENCY} (kind quantile, growth \
                  {LATENCY_GROWTH}), {DISAGREEMENT} (kind limit), {OUTPUT}NAME (kind distribution) and \
                  {CLASS}NAME (kind distribution, classes)",
                 check.name, check.metric
@@ -189,8 +192,8 @@ mod tests {
         let to = signature(&[("score", DataType::Fp32, 2), ("logits", DataType::Fp64, 10)]);
         let checks = default_checks(&from, &to);
         let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-        assert_eq!(names, [ERRORS, INVALID, "p99", "output:score"]);
-        assert_eq!(form(&checks[3]), Some((10, false)));
+        assert_eq!(names, [ERRORS, REJECTED, INVALID, "p99", "output:score"]);
+        assert_eq!(form(&checks[4]), Some((10, false)));
         let checks = default_checks(&from, &from);
         let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
         let outputs = [
@@ -199,8 +202,8 @@ mod tests {
             "output:logits",
             "class:logits",
         ];
-        assert_eq!(names[3..], outputs);
-        assert_eq!(form(&checks[4]), Some((64, true)));
+        assert_eq!(names[4..], outputs);
+        assert_eq!(form(&checks[5]), Some((64, true)));
         assert_eq!(check_metrics(&spec(checks)), Ok(()));
     }
 

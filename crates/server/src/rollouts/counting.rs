@@ -95,8 +95,7 @@ impl Counting {
         let mut taken = versions.map(|version| {
             let mut figures = counted.requests.remove(&version).unwrap_or_default();
             let watched = outputs.remove(&version).unwrap_or_default();
-            let names = output_names(serving, endpoint, &version);
-            counted.add_outputs(&mut figures, &watched, &names);
+            counted.add_outputs(&mut figures, &watched);
             figures
         });
         counted.add_copies(&mut taken[1], &report);
@@ -136,35 +135,36 @@ impl CountedEndpoint {
             return;
         }
         let figures = self.requests.entry(version.to_owned()).or_default();
+        figures.requests += 1;
+        if !one.is_evidence {
+            return;
+        }
+        figures.sampled += 1;
         match (one.outcome, &one.fallback) {
             // Another choice has answered because this version failed.
             (Outcome::Answered, Some(fallback)) if is_fault(fallback.reason.name()) => {
-                figures.requests += 1;
                 figures.errors += 1;
             }
-            (Outcome::Answered, None) => figures.count_answer(one.total),
-            (Outcome::Failed(code), _) if is_fault(code.name()) => {
-                figures.requests += 1;
-                figures.errors += 1;
-            }
-            // Faults of clients, and clients that went away, say nothing of a version.
-            _ => {}
+            (Outcome::Answered, Some(_)) => figures.rejected += 1,
+            // What the cache gives says nothing of how fast a version is.
+            (Outcome::Answered, None) if was_cached(one) => {}
+            // A client that gave up has waited at least so long.
+            (Outcome::Answered, None) | (Outcome::Abandoned, _) => figures.count_time(one.total),
+            (Outcome::Failed(code), _) if is_fault(code.name()) => figures.errors += 1,
+            (Outcome::Failed(_), _) => figures.rejected += 1,
         }
     }
 
-    fn add_outputs(&self, figures: &mut Figures, watched: &WatchedVersion, names: &[String]) {
+    fn add_outputs(&self, figures: &mut Figures, watched: &WatchedVersion) {
         figures.answers += watched.answers;
         figures.invalid += watched.invalid;
         for output in &self.outputs {
             let metric = &output.metric;
             let name = metric.strip_prefix(OUTPUT).or(metric.strip_prefix(CLASS));
-            let index = names.iter().position(|own| Some(own.as_str()) == name);
-            let values = watched
-                .outputs
-                .iter()
-                .find(|watched| Some(watched.index) == index);
-            if let Some(values) = values {
-                output.add(figures, &values.values);
+            let mut outputs = watched.outputs.iter();
+            let watched = outputs.find(|watched| Some(watched.name.as_str()) == name);
+            if let Some(watched) = watched {
+                output.add(figures, &watched.values);
             }
         }
     }
@@ -233,12 +233,8 @@ fn output_metrics(rollout: &Rollout, persisted: &PersistedRollouts) -> Vec<Outpu
     metrics
 }
 
-fn output_names(serving: &Serving, endpoint: &str, version: &str) -> Vec<String> {
-    let Ok(version) = serving.version(endpoint, Some(version)) else {
-        return Vec::new();
-    };
-    let outputs = version.signature().outputs.iter();
-    outputs.map(|output| output.name.clone()).collect()
+fn was_cached(one: &Observation) -> bool {
+    one.timing.queue.is_zero() && one.timing.compute_infer.is_zero()
 }
 
 fn is_fault(code: &str) -> bool {
@@ -266,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_the_server_count_against_the_version_that_was_chosen() {
+    fn failures_count_against_the_version_that_was_chosen() {
         let metrics = RequestMetrics::new(&MetricRegistry::new());
         let of = |version, outcome| {
             let took = Duration::from_millis(1);
@@ -289,8 +285,19 @@ mod tests {
             named,
         ]);
         let requests = &counting.endpoints["m"].requests;
-        assert_eq!((requests["1"].requests, requests["1"].errors), (1, 0));
-        assert_eq!((requests["2"].requests, requests["2"].errors), (1, 1));
+        let of = |version: &str| {
+            let figures = &requests[version];
+            [
+                figures.requests,
+                figures.sampled,
+                figures.errors,
+                figures.rejected,
+            ]
+        };
+        assert_eq!(of("1"), [1, 1, 0, 0]);
+        assert_eq!(of("2"), [3, 3, 1, 1]);
+        let waited: u64 = requests["2"].latencies.values().sum();
+        assert_eq!(waited, 1, "by the client that gave up");
         assert!(!requests.contains_key("3"));
     }
 

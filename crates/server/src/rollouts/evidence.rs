@@ -7,7 +7,7 @@ use tidegate_delivery::sequential::{Arms, Counts};
 use tidegate_store::RolloutWindow;
 
 use super::bins::bin_ends;
-use super::checks::{DISAGREEMENT, ERRORS, INVALID, LATENCY, form};
+use super::checks::{DISAGREEMENT, ERRORS, INVALID, LATENCY, REJECTED, form};
 use super::figures::{Figures, ServerFault};
 use super::persisted::{RolloutNotes, target};
 
@@ -57,11 +57,25 @@ impl Seen {
 
     /// Whether both versions are ready on every server that there is.
     pub(super) fn is_ready(&self, now_s: i64) -> bool {
-        let mut servers = self.newest.values().filter(|(at, _)| at + GONE_S >= now_s);
-        let mut ready = servers.by_ref().map(|(_, figures)| figures.is_ready);
+        let mut ready = self.present(now_s).map(|(_, figures)| figures.is_ready);
         ready
             .next()
             .is_some_and(|first| first && ready.all(|one| one))
+    }
+
+    /// The servers on which a version is not ready, in words.
+    pub(super) fn unready(&self, now_s: i64) -> Vec<String> {
+        let servers = self.present(now_s).filter(|(_, figures)| !figures.is_ready);
+        servers
+            .map(|(server, _)| format!("a version is not ready on {server}"))
+            .collect()
+    }
+
+    /// What the servers that there are wrote last.
+    fn present(&self, now_s: i64) -> impl Iterator<Item = (&str, &Figures)> {
+        let servers = self.newest.iter();
+        let present = servers.filter(move |(_, (at, _))| at + GONE_S >= now_s);
+        present.map(|(server, (_, figures))| (server.as_str(), figures))
     }
 
     /// What servers say is wrong with the new version.
@@ -129,7 +143,10 @@ fn window(second: i64, arms: &Arms<Figures>, rollout: &Rollout, traffic: Traffic
     let mut requests = arms.as_ref().map(|figures| figures.requests);
     let mut errors = arms
         .as_ref()
-        .map(|figures| Counts::new(figures.errors, figures.requests));
+        .map(|figures| Counts::new(figures.errors, figures.sampled));
+    let rejected = arms
+        .as_ref()
+        .map(|figures| Counts::new(figures.rejected, figures.sampled));
     if gets_copies {
         let copies = &arms.candidate;
         requests.candidate = copies.compared + copies.failed_copies;
@@ -142,6 +159,7 @@ fn window(second: i64, arms: &Arms<Figures>, rollout: &Rollout, traffic: Traffic
     let pairs = Counts::new(arms.candidate.disagreed, arms.candidate.compared);
     let mut metrics = BTreeMap::from([
         (ERRORS.to_owned(), Measured::Share(errors)),
+        (REJECTED.to_owned(), Measured::Share(rejected)),
         (INVALID.to_owned(), Measured::Share(invalid)),
         (LATENCY.to_owned(), Measured::Histogram(latencies)),
         (DISAGREEMENT.to_owned(), Measured::Pairs(pairs)),

@@ -14,10 +14,14 @@ const FIRST_US: f64 = 10.0;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Figures {
-    /// Requests that were answered, or failed through a fault of the server.
+    /// Requests that it was chosen for.
     pub(super) requests: u64,
-    /// Those that failed so.
+    /// Those that are evidence: where keys are sticky, the first one of each key.
+    pub(super) sampled: u64,
+    /// Sampled requests that failed through a fault of the server.
     pub(super) errors: u64,
+    /// Sampled requests that failed otherwise: chance gives both versions the same clients.
+    pub(super) rejected: u64,
     /// Answered requests by their time: the bin, and how many.
     pub(super) latencies: BTreeMap<usize, u64>,
     /// Answers whose outputs were looked at.
@@ -54,7 +58,9 @@ impl Figures {
     /// Adds what another server counted of the same version.
     pub(super) fn add(&mut self, other: &Self) {
         self.requests += other.requests;
+        self.sampled += other.sampled;
         self.errors += other.errors;
+        self.rejected += other.rejected;
         add_bins(&mut self.latencies, &other.latencies);
         self.answers += other.answers;
         self.invalid += other.invalid;
@@ -71,8 +77,7 @@ impl Figures {
     }
 
     /// Counts an answer that took so long.
-    pub(super) fn count_answer(&mut self, took: Duration) {
-        self.requests += 1;
+    pub(super) fn count_time(&mut self, took: Duration) {
         *self.latencies.entry(latency_bin(took)).or_default() += 1;
     }
 
@@ -133,10 +138,10 @@ mod tests {
             outputs: BTreeMap::from([("output:y".to_owned(), BTreeMap::from([(2, 3)]))]),
             ..Figures::default()
         };
-        other.count_answer(Duration::from_millis(1));
+        other.count_time(Duration::from_millis(1));
         sum.add(&other);
         sum.add(&other);
-        assert_eq!((sum.requests, sum.answers, sum.invalid), (2, 6, 2));
+        assert_eq!((sum.answers, sum.invalid), (6, 2));
         assert_eq!(sum.output_histogram("output:y", 4), [0, 0, 6, 0]);
         assert_eq!(sum.latency_histogram().iter().sum::<u64>(), 2);
     }

@@ -14,15 +14,15 @@ impl Rollouts {
     /// Every rollout that is under way, waits or ended last, as this server knows them.
     pub(crate) fn page(&self, now_ms: u64) -> tidegate_console::Rollouts {
         let state = self.state.lock();
-        let rollouts = &state.persisted.rollouts;
-        let active = rollouts.active.iter();
-        let active = active.map(|rollout| view(rollout, RolloutStatus::new(rollout), now_ms));
-        let queue = rollouts.queue.iter();
-        let queue = queue.map(|rollout| view(rollout, RolloutStatus::queued(rollout), now_ms));
+        let persisted = &state.persisted;
+        let rollouts = persisted.rollouts.active.iter();
+        let rollouts = rollouts.chain(&persisted.rollouts.queue);
+        let rollouts =
+            rollouts.map(|rollout| view(rollout, RolloutStatus::of(rollout, persisted), now_ms));
         let past = state.past.iter();
         let past = past.map(|rollout| view(rollout, RolloutStatus::new(rollout), now_ms));
         tidegate_console::Rollouts {
-            rollouts: active.chain(queue).chain(past).collect(),
+            rollouts: rollouts.chain(past).collect(),
             problem: String::new(),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidegate_delivery::policy::TrafficPolicy;
 use tidegate_delivery::rollout::{Rollout, Rollouts, Target};
 
 /// How long a version that was aborted is shown as such, in milliseconds.
@@ -27,8 +28,14 @@ pub(super) struct PersistedRollouts {
 pub(super) struct RolloutNotes {
     /// The last action that was carried out.
     pub(super) done_action: u64,
-    /// Whether its endpoint had a traffic policy before.
-    pub(super) had_policy: bool,
+    /// Whether it is in charge of the policy of its endpoint.
+    pub(super) is_in_charge: bool,
+    /// The policy of its endpoint before.
+    pub(super) policy_before: Option<TrafficPolicy>,
+    /// Whether that was set at run time, and is not of the configuration.
+    pub(super) was_set: bool,
+    /// What it waits for.
+    pub(super) waits_for: Vec<String>,
     /// The upper ends of the bins of scores, all but the last, by metric.
     pub(super) bins: BTreeMap<String, Vec<f64>>,
     /// Scores of the version before, until there are enough to choose the bins by.
@@ -62,10 +69,22 @@ impl PersistedRollouts {
         serde_json::from_str(text).map_err(|error| format!("their state cannot be read: {error}"))
     }
 
-    /// The rollout of an endpoint that is under way.
+    /// The rollout of an endpoint that is under way, or else the first one that waits.
     pub(super) fn of(&self, endpoint: &str) -> Option<&Rollout> {
-        let mut active = self.rollouts.active.iter();
-        active.find(|rollout| target(rollout).endpoint == endpoint)
+        let mut all = self.rollouts.active.iter().chain(&self.rollouts.queue);
+        all.find(|rollout| target(rollout).endpoint == endpoint)
+    }
+
+    /// Whether a rollout waits for another one of its endpoint.
+    pub(super) fn is_queued(&self, rollout: &Rollout) -> bool {
+        let mut queue = self.rollouts.queue.iter();
+        queue.any(|one| one.id == rollout.id)
+    }
+
+    /// What a rollout waits for; empty if it goes on.
+    pub(super) fn waits_for(&self, rollout: &Rollout) -> &[String] {
+        let notes = self.notes.get(&rollout.id);
+        notes.map_or(&[], |notes| &notes.waits_for)
     }
 
     /// Forgets what was noted of rollouts that are gone, and versions that were aborted long ago.

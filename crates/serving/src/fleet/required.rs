@@ -23,7 +23,7 @@ impl Fleet {
 
     /// Whether the registry has a version of a model, by number or alias, as it was read last; `None`
     /// if the model is not one of the registry's.
-    pub(crate) fn has_version(&self, model: &str, version: &str) -> Option<bool> {
+    pub fn has_version(&self, model: &str, version: &str) -> Option<bool> {
         let managed = self.managed.lock();
         let model = managed.get(model)?;
         let number = requested_number(version, &model.registry_aliases);

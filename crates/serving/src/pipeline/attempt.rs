@@ -48,6 +48,9 @@ impl Serving {
         } = self
             .route(authorized, fallback, headers, deadline, at)
             .await?;
+        if let (Some(chosen), None) = (&chosen, fallback) {
+            chosen.note(&version, record);
+        }
         if let Some(run) = &mut chain {
             run.routed(&version, fallback.is_some())?;
             run.check_classes(&version, &received.request)?;
@@ -68,9 +71,6 @@ impl Serving {
         };
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
-        if chosen.is_some() {
-            record.chosen(version.stats().counters());
-        }
         let watchers = chosen.map(|chosen| chosen.watchers(&request));
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;

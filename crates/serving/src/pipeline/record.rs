@@ -13,13 +13,14 @@ use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
 /// If it is dropped before an end, it records that the client went away. No code of the pipeline
 /// can see that outcome, because the future of the request is dropped with the connection. A client
 /// that goes away before its whole request has arrived is not recorded.
-pub(super) struct RequestRecord<'a> {
+pub(crate) struct RequestRecord<'a> {
     observations: &'a Observations,
     /// When the request had arrived; `None` before.
     received: Option<Instant>,
     trace: Option<Box<RequestTrace>>,
     counters: Option<Arc<VersionCounters>>,
     chosen: Option<Arc<VersionCounters>>,
+    is_evidence: bool,
     rows: usize,
     timing: Timing,
     fallback: Option<Box<FallbackStatus>>,
@@ -41,6 +42,7 @@ impl<'a> RequestRecord<'a> {
             trace: None,
             counters: None,
             chosen: None,
+            is_evidence: false,
             rows: 0,
             timing: Timing::default(),
             fallback: None,
@@ -67,9 +69,10 @@ impl<'a> RequestRecord<'a> {
         self.counters = Some(counters.clone());
     }
 
-    /// The endpoint's traffic policy has chosen this version for it.
-    pub(super) fn chosen(&mut self, counters: &Arc<VersionCounters>) {
+    /// The weights of the endpoint's policy have chosen this version for it, which is compared with others.
+    pub(crate) fn chosen(&mut self, counters: &Arc<VersionCounters>, is_evidence: bool) {
         self.chosen = Some(counters.clone());
+        self.is_evidence = is_evidence;
     }
 
     /// No version will answer it, but the configuration.
@@ -132,6 +135,7 @@ impl<'a> RequestRecord<'a> {
         self.observations.record(Observation {
             counters: self.counters.take(),
             chosen: self.chosen.take(),
+            is_evidence: self.is_evidence,
             outcome,
             received,
             total: received.elapsed(),

@@ -11,7 +11,7 @@ use tidegate_delivery::policy::{Attribute, TrafficPolicy};
 use tidegate_gateway::{Caller, Gateway};
 
 use super::{OutputWatch, ShadowCopy};
-use crate::pipeline::Executed;
+use crate::pipeline::{Executed, RequestRecord};
 use crate::{InferRequest, Version};
 
 /// The traffic policy of an endpoint.
@@ -50,7 +50,10 @@ pub enum TrafficError {
 pub(crate) struct Chosen {
     traffic: Arc<EndpointTraffic>,
     choice: Choice,
+    /// What is noted of the endpoint's answers, if its versions are compared and chance has chosen this one.
     watch: Option<Arc<OutputWatch>>,
+    /// Whether this request is evidence.
+    is_evidence: bool,
 }
 
 /// What sees the answer to a request for which a policy has chosen the version.
@@ -128,10 +131,17 @@ impl EndpointTraffic {
         watch: Option<Arc<OutputWatch>>,
     ) -> Chosen {
         let value = |attribute: &Attribute| value_of(attribute, caller, headers);
+        let choice = self.router.choose(value);
+        // Whoever a rule applies to is not like the others.
+        let watch = watch.filter(|_| choice.rule.is_none());
+        let is_evidence = watch
+            .as_ref()
+            .is_some_and(|watch| watch.is_first(choice.key_hash));
         Chosen {
-            choice: self.router.choose(value),
+            choice,
             traffic: self.clone(),
             watch,
+            is_evidence,
         }
     }
 }
@@ -172,11 +182,18 @@ impl Chosen {
         self.traffic.router.versions()[self.choice.version].as_str()
     }
 
+    /// Notes that a request was given to the version, if it is compared with others.
+    pub(crate) fn note(&self, version: &Version, record: &mut RequestRecord<'_>) {
+        if self.watch.is_some() {
+            record.chosen(version.stats().counters(), self.is_evidence);
+        }
+    }
+
     /// What sees the answer to the request.
     pub(crate) fn watchers(self: Box<Self>, request: &InferRequest) -> AnswerWatchers {
         AnswerWatchers {
             shadow_copy: self.shadow_copy(request),
-            watch: self.watch,
+            watch: self.watch.filter(|_| self.is_evidence),
         }
     }
 
@@ -193,7 +210,8 @@ impl Chosen {
         if shadows.is_empty() {
             return None;
         }
-        let copy = ShadowCopy::new(self.traffic.endpoint.clone(), shadows, request.clone());
+        let mut copy = ShadowCopy::new(self.traffic.endpoint.clone(), shadows, request.clone());
+        copy.watch = self.watch.clone().filter(|_| self.is_evidence);
         Some(Box::new(copy))
     }
 }
@@ -206,7 +224,11 @@ impl AnswerWatchers {
         executed: &Executed,
     ) -> Option<Box<ShadowCopy>> {
         if let Some(watch) = &self.watch {
-            watch.add(version.number(), &executed.outputs);
+            let signature = &version.signature().outputs;
+            let outputs = executed.outputs.iter();
+            let outputs =
+                outputs.map(|output| (signature[output.index].name.as_str(), &output.tensor));
+            watch.add(version.number(), outputs);
         }
         let mut copy = self.shadow_copy?;
         copy.answered(version, executed);

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tidegate_core::{DataType, Tensor, TensorView};
+use tidegate_delivery::assign::FirstSeen;
 
 use super::shadow_report::leading_numbers;
-use crate::OutputTensor;
 
 /// Values of an output that are noted until somebody takes them.
 const MAX_VALUES: usize = 256;
@@ -20,10 +20,23 @@ const MAX_OUTPUTS: usize = 16;
 /// Elements of a row that are looked at.
 const MAX_ELEMENTS: usize = 1024;
 
+/// Bits by which sticky keys are remembered: some 100,000 users of a rollout are told apart.
+const KEY_BITS: usize = 1 << 20;
+
 /// The outputs of the versions of an endpoint, until they are taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutputWatch {
     versions: Mutex<BTreeMap<String, WatchedVersion>>,
+    keys: FirstSeen,
+}
+
+impl Default for OutputWatch {
+    fn default() -> Self {
+        Self {
+            versions: Mutex::default(),
+            keys: FirstSeen::with_bits(KEY_BITS),
+        }
+    }
 }
 
 /// What a version has answered.
@@ -40,10 +53,12 @@ pub struct WatchedVersion {
 /// The values of one output.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WatchedOutput {
-    /// Its place in the version's signature.
-    pub index: usize,
-    /// One value for each answer, as far as they are noted.
+    /// Its name.
+    pub name: String,
+    /// A value of each answer; of more than are kept, each has the same chance.
     pub values: Vec<OutputValue>,
+    /// How many values there were.
+    pub count: usize,
 }
 
 /// The first row of an output, in two numbers.
@@ -57,12 +72,21 @@ pub struct OutputValue {
 }
 
 impl OutputWatch {
-    /// Notes an answer.
-    pub(crate) fn add(&self, version: &str, outputs: &[OutputTensor]) {
+    /// Whether a request is the first one of its sticky key; one without a key always is.
+    pub(crate) fn is_first(&self, key_hash: Option<u64>) -> bool {
+        key_hash.is_none_or(|hash| self.keys.is_first(hash))
+    }
+
+    /// Notes an answer: its outputs by name.
+    pub(crate) fn add<'a>(
+        &self,
+        version: &str,
+        outputs: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    ) {
         // Before the lock.
-        let values = outputs.iter().take(MAX_OUTPUTS);
-        let values: Vec<(usize, Option<OutputValue>)> = values
-            .map(|output| (output.index, first_row(&output.tensor)))
+        let values = outputs.take(MAX_OUTPUTS);
+        let values: Vec<(&str, Option<OutputValue>)> = values
+            .map(|(name, tensor)| (name, first_row(tensor)))
             .collect();
         if values.is_empty() {
             return;
@@ -83,26 +107,40 @@ impl OutputWatch {
 }
 
 impl WatchedVersion {
-    fn add(&mut self, values: &[(usize, Option<OutputValue>)]) {
+    fn add(&mut self, values: &[(&str, Option<OutputValue>)]) {
         self.answers += 1;
         self.invalid += u64::from(values.iter().any(|(_, value)| value.is_none()));
-        for (index, value) in values {
+        for (name, value) in values {
             if let Some(value) = value {
-                self.add_value(*index, *value);
+                self.output(name).add(*value);
             }
         }
     }
 
-    fn add_value(&mut self, index: usize, value: OutputValue) {
-        let place = self.outputs.iter().position(|output| output.index == index);
+    fn output(&mut self, name: &str) -> &mut WatchedOutput {
+        let place = self.outputs.iter().position(|output| output.name == name);
         let place = place.unwrap_or_else(|| {
-            let values = Vec::new();
-            self.outputs.push(WatchedOutput { index, values });
+            self.outputs.push(WatchedOutput {
+                name: name.to_owned(),
+                ..WatchedOutput::default()
+            });
             self.outputs.len() - 1
         });
-        let values = &mut self.outputs[place].values;
-        if values.len() < MAX_VALUES {
-            values.push(value);
+        &mut self.outputs[place]
+    }
+}
+
+impl WatchedOutput {
+    /// Vitter's algorithm R: a sample of all values, however unevenly they come.
+    fn add(&mut self, value: OutputValue) {
+        self.count += 1;
+        if self.values.len() < MAX_VALUES {
+            self.values.push(value);
+            return;
+        }
+        let place = fastrand::usize(..self.count);
+        if let Some(kept) = self.values.get_mut(place) {
+            *kept = value;
         }
     }
 }
@@ -173,10 +211,12 @@ mod tests {
 
     use super::*;
 
-    fn output(index: usize, shape: &[usize], values: Vec<f32>) -> OutputTensor {
-        let shape = Shape::new(shape).unwrap();
-        let tensor = Tensor::from_vec(shape, values).unwrap();
-        OutputTensor { index, tensor }
+    fn output(shape: &[usize], values: Vec<f32>) -> Tensor {
+        Tensor::from_vec(Shape::new(shape).unwrap(), values).unwrap()
+    }
+
+    fn add(watch: &OutputWatch, tensor: &Tensor) {
+        watch.add("2", std::iter::once(("y", tensor)));
     }
 
     fn value(tensor: &Tensor) -> (Option<f64>, u64) {
@@ -186,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_first_row_says_what_was_answered() {
-        let of = |shape: &[usize], values: Vec<f32>| value(&output(0, shape, values).tensor);
+        let of = |shape: &[usize], values: Vec<f32>| value(&output(shape, values));
         assert_eq!(of(&[2], vec![0.25, 0.5]), (Some(0.25), 0), "a score a row");
         assert_eq!(of(&[2, 2], vec![0.75, 0.25, 0.0, 1.0]), (Some(0.25), 0));
         assert_eq!(of(&[1, 4], vec![0.0, 3.0, 9.0, 1.0]), (Some(9.0), 2));
@@ -197,9 +237,9 @@ mod tests {
     #[test]
     fn numbers_that_are_none_make_an_answer_invalid() {
         let watch = OutputWatch::default();
-        watch.add("2", &[output(0, &[1], vec![f32::NAN])]);
-        watch.add("2", &[output(0, &[0], Vec::new())]);
-        watch.add("2", &[output(0, &[1], vec![0.5])]);
+        add(&watch, &output(&[1], vec![f32::NAN]));
+        add(&watch, &output(&[0], Vec::new()));
+        add(&watch, &output(&[1], vec![0.5]));
         let taken = watch.take();
         assert_eq!((taken["2"].answers, taken["2"].invalid), (3, 2));
         assert_eq!(taken["2"].outputs[0].values.len(), 1);
@@ -207,13 +247,28 @@ mod tests {
     }
 
     #[test]
+    fn a_sticky_key_is_first_once() {
+        let watch = OutputWatch::default();
+        assert!(watch.is_first(Some(7)) && !watch.is_first(Some(7)));
+        assert!(watch.is_first(None) && watch.is_first(None));
+    }
+
+    #[test]
     fn values_that_nobody_takes_are_bounded() {
         let watch = OutputWatch::default();
-        for _ in 0..MAX_VALUES + 10 {
-            watch.add("2", &[output(0, &[1], vec![0.5])]);
+        for at in 0..10 * MAX_VALUES {
+            add(&watch, &output(&[1], vec![at as f32]));
         }
         let taken = watch.take();
-        assert_eq!(taken["2"].answers, MAX_VALUES as u64 + 10);
-        assert_eq!(taken["2"].outputs[0].values.len(), MAX_VALUES);
+        assert_eq!(taken["2"].answers, 10 * MAX_VALUES as u64);
+        let values = &taken["2"].outputs[0].values;
+        assert_eq!(values.len(), MAX_VALUES);
+        let late = values
+            .iter()
+            .filter(|value| value.score >= Some(9.0 * MAX_VALUES as f64));
+        assert!(
+            (1..MAX_VALUES / 2).contains(&late.count()),
+            "late ones have a chance too"
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tidegate_core::Tensor;
 
+use super::OutputWatch;
 use crate::pipeline::Executed;
 use crate::{InferRequest, Version};
 
@@ -20,6 +21,8 @@ pub(crate) struct ShadowCopy {
     pub(super) request: InferRequest,
     /// The version that answered, and its outputs by name.
     pub(super) primary: Option<(Arc<Version>, NamedOutputs)>,
+    /// What is noted of the answers of shadows, if versions of the endpoint are compared.
+    pub(super) watch: Option<Arc<OutputWatch>>,
     /// When its answer was there.
     pub(super) answered: Instant,
 }
@@ -31,6 +34,7 @@ impl ShadowCopy {
             shadows,
             request,
             primary: None,
+            watch: None,
             answered: Instant::now(),
         }
     }

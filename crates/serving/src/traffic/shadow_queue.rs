@@ -139,7 +139,13 @@ impl ShadowQueue {
             Outcome::Compared {
                 outputs: theirs,
                 took,
-            } => (Some((difference(outputs, &theirs), took)), None),
+            } => {
+                if let Some(watch) = &copy.watch {
+                    let theirs = theirs.iter();
+                    watch.add(shadow, theirs.map(|(name, tensor)| (name.as_str(), tensor)));
+                }
+                (Some((difference(outputs, &theirs), took)), None)
+            }
             other => (None, Some(other)),
         };
         let mut reports = self.reports.lock();

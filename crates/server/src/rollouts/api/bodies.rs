@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::clock::now_ms;
 use crate::rollouts::change::Begun;
-use crate::rollouts::persisted::target;
+use crate::rollouts::persisted::{PersistedRollouts, target};
 
 const ALPHA: f64 = 0.01;
 const MAX_STEP_S: u64 = 24 * 3600;
@@ -81,7 +81,7 @@ pub(crate) struct RolloutStatus {
     pub(in crate::rollouts) to: String,
     /// `queued`, `waiting`, `running`, `paused`, `promoted` or `aborted`.
     pub(in crate::rollouts) phase: &'static str,
-    /// Why it is paused or aborted.
+    /// Why it is paused or aborted, or what it waits for.
     pub(in crate::rollouts) reason: Option<String>,
     /// The step, from 1.
     pub(in crate::rollouts) step: usize,
@@ -124,11 +124,24 @@ impl RolloutStatus {
     }
 
     /// A rollout that waits for others of its endpoint.
-    pub(in crate::rollouts) fn queued(rollout: &Rollout) -> Self {
+    fn queued(rollout: &Rollout) -> Self {
         Self {
             phase: "queued",
             ..Self::new(rollout)
         }
+    }
+
+    /// A rollout that is not over.
+    pub(in crate::rollouts) fn of(rollout: &Rollout, persisted: &PersistedRollouts) -> Self {
+        if persisted.is_queued(rollout) {
+            return Self::queued(rollout);
+        }
+        let mut status = Self::new(rollout);
+        let waits_for = persisted.waits_for(rollout);
+        if status.reason.is_none() && !rollout.is_over() && !waits_for.is_empty() {
+            status.reason = Some(waits_for.join("; "));
+        }
+        status
     }
 
     pub(in crate::rollouts) fn new(rollout: &Rollout) -> Self {
@@ -158,9 +171,9 @@ impl RolloutStatus {
 }
 
 impl RolloutDetail {
-    pub(super) fn new(rollout: &Rollout) -> Self {
+    pub(super) fn new(rollout: &Rollout, status: RolloutStatus) -> Self {
         Self {
-            status: RolloutStatus::new(rollout),
+            status,
             spec: rollout.spec.clone(),
             checks: rollout.verdicts(now_ms()),
             events: rollout.events.clone(),
