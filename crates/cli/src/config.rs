@@ -15,7 +15,7 @@ use tidegate_redis::RedisConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
     AlertsConfig, CaptureConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig,
-    ServerConfig, TlsConfig,
+    RetrainConfig, ServerConfig, TlsConfig,
 };
 use tidegate_serving::{EndpointConfig, FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) cache: CacheConfig,
     /// Which predictions are captured, and what is watched on them.
     pub(crate) capture: CaptureConfig,
+    /// When new versions are asked for.
+    pub(crate) retrain: Vec<RetrainConfig>,
     /// When versions get no requests.
     pub(crate) endpoints: Vec<EndpointConfig>,
     /// The Redis that servers share.

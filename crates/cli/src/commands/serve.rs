@@ -164,6 +164,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         limits: config.limits,
         cache: config.cache,
         capture,
+        retrain: config.retrain,
         features: config.features,
         console: config.console,
         slo: config.slo,

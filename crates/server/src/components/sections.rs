@@ -17,7 +17,7 @@ use crate::listen::TlsConfig;
 use crate::log_settings::LogControl;
 use crate::{
     AlertsConfig, CaptureConfig, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
-    ReadAllocator, ReplicasConfig, ServerConfig,
+    ReadAllocator, ReplicasConfig, RetrainConfig, ServerConfig,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -39,6 +39,8 @@ pub struct ServerSections {
     pub cache: CacheConfig,
     /// Which predictions are captured.
     pub capture: CaptureConfig,
+    /// When new versions are asked for.
+    pub retrain: Vec<RetrainConfig>,
     /// The feature stores.
     pub features: FeaturesConfig,
     /// The pages for people.
