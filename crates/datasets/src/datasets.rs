@@ -10,7 +10,7 @@ use tidegate_store::{AuditEntry, Dataset, NewDataset, Store, Write};
 use tokio::runtime::Handle;
 
 use crate::build::{Ingredients, build};
-use crate::folder::DatasetFolder;
+use crate::folder::{DatasetFolder, UnfinishedDataset};
 use crate::labels::LabelReader;
 use crate::reference::is_name;
 use crate::{DatasetError, DatasetManifest, DatasetQuery, DatasetRecord, DatasetReference};
@@ -66,19 +66,17 @@ impl Datasets {
         }
         let ingredients = self.ingredients(query)?;
         let folder = self.folder.clone();
-        let building = tokio::task::spawn_blocking(move || {
+        let building = blocking(move || {
             let unfinished = folder.begin()?;
             let manifest = build(&ingredients, &unfinished)?;
-            Ok::<_, DatasetError>((unfinished, manifest))
+            Ok((unfinished, manifest))
         });
-        let built = building.await;
-        let (unfinished, manifest) =
-            built.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let (unfinished, manifest) = building.await?;
         let mut write = self.context.store.write(actor).await?;
         let (row, is_new) = self.add(&mut write, name, &manifest).await?;
         // Before the row can be seen. A process that is killed in between leaves a whole folder without a
         // row, which the next data set of this content takes.
-        self.folder.finish(&unfinished, &manifest)?;
+        self.finish(unfinished, manifest).await?;
         if is_new && audited {
             audit(&mut write, "dataset.create", &row).await?;
         }
@@ -145,9 +143,19 @@ impl Datasets {
         // Another name may have the same content.
         let store = &self.context.store;
         if !store.needs_dataset(&row.place, &row.digest).await? {
-            self.folder.remove(&row.digest)?;
+            let (folder, digest) = (self.folder.clone(), row.digest.clone());
+            blocking(move || folder.remove(&digest)).await?;
         }
         self.show(reference).await
+    }
+
+    async fn finish(
+        &self,
+        unfinished: UnfinishedDataset,
+        manifest: DatasetManifest,
+    ) -> Result<(), DatasetError> {
+        let folder = self.folder.clone();
+        blocking(move || folder.finish(&unfinished, &manifest)).await
     }
 
     /// Where its files are, for records.
@@ -207,11 +215,21 @@ impl Datasets {
     }
 }
 
-/// The folder of data sets in a data folder.
 impl DatasetsContext {
     /// Where the data sets of a data folder are.
     pub fn folder_in(data: &Path) -> PathBuf {
         data.join("datasets")
+    }
+}
+
+/// Runs work on files beside the threads that serve connections.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DatasetError> + Send + 'static,
+) -> Result<T, DatasetError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        // The task is never cancelled, so that it can only have panicked.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -103,6 +103,13 @@ impl UnfinishedDataset {
     }
 }
 
+impl Drop for UnfinishedDataset {
+    /// Of one that came to nothing, no copy of the rows stays. Its lock is held until then.
+    fn drop(&mut self) {
+        let _ = remove_folder(&self.path);
+    }
+}
+
 fn make_folder(path: &Path) -> Result<(), DatasetError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(DatasetError::io(path))

@@ -44,8 +44,8 @@ impl LabelReader {
     /// The labels of these rows. Rows are in the order of time as far as that is cheap: so are their ids,
     /// and few other labels lie between the first and the last.
     pub(crate) fn of(&self, rows: &[(Uuid, u32)]) -> Result<Labels, DatasetError> {
-        let ids = || rows.iter().map(|(id, _)| *id);
-        let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
+        let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+        let (Some(&first), Some(&last)) = (ids.iter().min(), ids.iter().max()) else {
             return Ok(Labels::new());
         };
         let mut labels: Labels = rows.iter().map(|row| (*row, Vec::new())).collect();
