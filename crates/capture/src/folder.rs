@@ -164,7 +164,10 @@ impl CaptureFolder {
     }
 
     /// The files of a partition, the earliest first; none for names that cannot be those of folders.
-    pub(crate) fn files_of(&self, key: &PartitionKey) -> Result<Vec<PathBuf>, CaptureError> {
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn files_of(&self, key: &PartitionKey) -> Result<Vec<PathBuf>, CaptureError> {
         if check_names(&self.root, key).is_err() {
             return Ok(Vec::new());
         }

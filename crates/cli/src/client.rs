@@ -6,6 +6,8 @@ mod metrics;
 mod snapshot;
 mod tls;
 
+use std::io::Read;
+
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 use ureq::http::{Response, StatusCode, header};
@@ -24,6 +26,22 @@ type Sent = Result<Response<ureq::Body>, ureq::Error>;
 /// The body of what a server has at a path.
 pub(crate) fn get(url: &str, path: &str) -> Result<String> {
     get_as(&Access::to(url)?, url, path)
+}
+
+/// What a server has at a path, for content that does not fit in memory.
+pub(crate) fn read(url: &str, path: &str) -> Result<Box<dyn Read>> {
+    let (access, target) = (Access::to(url)?, join(url, path));
+    let request = access.agent(None)?.get(&target);
+    let sent = access.authorize(request)?.call();
+    match sent {
+        Ok(response) if response.status().is_success() => {
+            Ok(Box::new(response.into_body().into_reader()))
+        }
+        other => Err(match body(&target, other) {
+            Ok(_) => anyhow!("{target} answered without a success"),
+            Err(error) => error,
+        }),
+    }
 }
 
 /// The same; `None` if there is nothing.

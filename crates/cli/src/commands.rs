@@ -14,6 +14,7 @@ mod check;
 mod completions;
 mod context;
 mod cost;
+mod dataset;
 mod doctor;
 mod drift;
 mod experiment;
@@ -31,6 +32,7 @@ mod predict;
 mod push;
 mod quality;
 mod registry;
+mod retrain;
 mod rollback;
 mod rollout;
 mod serve;
@@ -99,6 +101,8 @@ commands! {
     drift::Baseline,
     drift::Drift,
     quality::Quality,
+    dataset::Dataset,
+    retrain::Retrain,
     experiment::Experiment,
     rollout::Rollout,
     traffic::Traffic,

@@ -15,7 +15,7 @@ use tidegate_redis::RedisConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
     AlertsConfig, CaptureConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig,
-    RolloutsConfig, ServerConfig, TlsConfig,
+    RetrainConfig, RolloutsConfig, ServerConfig, TlsConfig,
 };
 use tidegate_serving::{EndpointConfig, FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) capture: CaptureConfig,
     /// When rollouts may go on.
     pub(crate) rollouts: RolloutsConfig,
+    /// When new versions are asked for.
+    pub(crate) retrain: Vec<RetrainConfig>,
     /// When versions get no requests.
     pub(crate) endpoints: Vec<EndpointConfig>,
     /// The Redis that servers share.

@@ -44,6 +44,18 @@ pub(crate) fn sentence(event: &Event) -> String {
     }
 }
 
+fn sentence_of_retraining(event: &Event) -> String {
+    let [rule, reason, trigger] = ["rule", "reason", "trigger"].map(|name| field(event, name));
+    match event.name.as_str() {
+        "retrain.fired" => format!("'{rule}' fired: {reason}"),
+        "retrain.waiting" => format!("{trigger} waits for somebody to approve it"),
+        "retrain.asked" => format!("{trigger} asked for a new version"),
+        "retrain.closed" => format!("{} was pushed for {trigger}", field(event, "version")),
+        "retrain.held_back" => format!("'{rule}' does not fire: {}", field(event, "why")),
+        _ => format!("{trigger} was given up: {reason}"),
+    }
+}
+
 /// Events that are not about a version.
 fn sentence_of_operations(event: &Event) -> String {
     let [alert, severity, slo, reason] =
@@ -82,6 +94,7 @@ fn sentence_of_operations(event: &Event) -> String {
         "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
         "drift.detected" => format!("the data has drifted: {}", field(event, "causes")),
         "drift.ended" => "the data does not drift any more".to_owned(),
+        name if name.starts_with("retrain.") => sentence_of_retraining(event),
         "breaker.opened" => "too many requests failed or were slow: it gets none".to_owned(),
         "breaker.half_open" => "one request tries whether it works again".to_owned(),
         "breaker.closed" => "it works again".to_owned(),

@@ -70,6 +70,8 @@ fn full() -> Manifest {
         sequences: Some(Box::new(sequences())),
         lineage: Lineage {
             author: "ada".to_owned(),
+            dataset_digest: "0".repeat(64),
+            trigger: "drift-20261128T030000Z".to_owned(),
             ..Lineage::default()
         },
         license: "MIT".to_owned(),

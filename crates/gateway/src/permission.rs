@@ -30,9 +30,10 @@ pub enum Permission {
     ViewAudit,
     /// Read and change the features of the embedded store.
     ManageFeatures,
-    /// Read captured predictions.
+    /// Read captured predictions, and the data sets made of them.
     ViewPredictions,
-    /// Erase captured predictions.
+    /// Erase captured predictions, make and delete data sets of them, and decide on triggers of
+    /// retraining.
     ManagePredictions,
     /// Set, remove and undo the traffic policies of endpoints.
     ManageTraffic,

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 33] = [
+    pub const NAMES: [(&str, &str); 39] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -82,6 +82,24 @@ impl Event {
             "columns of a version are not as in the data that it was trained on",
         ),
         ("drift.ended", "no column of a version drifts any more"),
+        ("retrain.fired", "a rule of retraining fired"),
+        (
+            "retrain.waiting",
+            "a new version is asked for once a person approves",
+        ),
+        ("retrain.asked", "a new version was asked for"),
+        (
+            "retrain.closed",
+            "the version that was asked for was pushed",
+        ),
+        (
+            "retrain.failed",
+            "the data set could not be made, or the message not be sent",
+        ),
+        (
+            "retrain.held_back",
+            "a rule of retraining has a reason, and may not fire now",
+        ),
         (
             "breaker.opened",
             "too many requests to a version failed or were slow: it gets none",

@@ -193,6 +193,7 @@ impl Registry {
             .await?;
         let states = (Value::Null, detail);
         audit(write, "version.push", ("version", &version.name()), states).await?;
+        close_trigger(write, &version).await?;
         Ok(version)
     }
 
@@ -267,6 +268,17 @@ impl Registry {
         }
         Ok(signed_by)
     }
+}
+
+/// Closes the trigger that the version was trained for. A version of another registry may name one that
+/// is not known here.
+async fn close_trigger(write: &mut Write, version: &VersionRecord) -> Result<()> {
+    let trigger = &version.manifest.lineage.trigger;
+    if trigger.is_empty() || !write.close_trigger(trigger, &version.name()).await? {
+        return Ok(());
+    }
+    let states = (Value::Null, json!({"version": version.name()}));
+    audit(write, "retrain.close", ("trigger", trigger), states).await
 }
 
 /// The digest of a version with these files.

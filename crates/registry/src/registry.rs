@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tidegate_core::Manifest;
 use tidegate_store::{
-    Alias, Event, OpenOptions, Position, REGISTRY_ID, Store, Use, Version, VersionState,
+    Alias, Dataset, Event, OpenOptions, Position, REGISTRY_ID, RetrainTrigger, Store, Use, Version,
+    VersionState,
 };
 
 use crate::cache::{Cache, Entry};
@@ -197,6 +198,22 @@ impl Registry {
             .into_iter()
             .map(VersionRecord::try_from)
             .collect()
+    }
+
+    /// A data set, deleted or not.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn dataset(&self, name: &str, version: i64) -> Result<Option<Dataset>> {
+        Ok(self.store.dataset(name, version).await?)
+    }
+
+    /// A trigger that asked for a new version.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn trigger(&self, id: &str) -> Result<Option<RetrainTrigger>> {
+        Ok(self.store.trigger(id).await?)
     }
 
     /// The aliases of a model, or of all.

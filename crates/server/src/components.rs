@@ -32,9 +32,10 @@ use crate::replicas::ReplicaMetrics;
 use crate::serving_monitor::ServingMonitor;
 use crate::traffic::Traffic;
 use crate::{
-    AlertsError, CaptureConfigError, PlatformError, ReplicasError, ServerConfig, Traces,
-    TrafficConfigError, access_control, alerting, audit, cache_metrics, cost, events, exposition,
-    objectives, quality, replicas, rest, rollouts, traffic,
+    AlertsError, CaptureConfigError, PlatformError, ReplicasError, RetrainConfigError,
+    ServerConfig, Traces, TrafficConfigError, access_control, alerting, audit, cache_metrics, cost,
+    datasets, events, exposition, objectives, quality, replicas, rest, retraining, rollouts,
+    traffic,
 };
 
 /// A wrong configuration of a component.
@@ -66,6 +67,8 @@ pub enum ComponentsError {
     Redis(#[from] RedisConfigError),
     #[error(transparent)]
     Capture(#[from] CaptureConfigError),
+    #[error(transparent)]
+    Retrain(#[from] RetrainConfigError),
     #[error(transparent)]
     Features(#[from] FeaturesConfigError),
     #[error(transparent)]
@@ -130,6 +133,8 @@ impl ServerComponents {
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
         let quality = Arc::new(base.quality(&sections.capture, &redactor, &events)?);
+        let datasets = Arc::new(base.datasets(&sections.privacy, &quality));
+        let retraining = base.retraining(&sections.retrain, &quality, &datasets, &events)?;
         let objectives = base.objectives(&sections.slo, &events)?;
         let rollouts = base.rollouts(&sections.rollouts, &traffic, &objectives, &events);
         let rollouts = Arc::new(rollouts);
@@ -190,6 +195,8 @@ impl ServerComponents {
             Arc::new(redis),
             features,
             quality,
+            datasets,
+            Arc::new(retraining),
             exposition,
             events,
             alerting.clone(),
@@ -252,16 +259,18 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 11] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 13] = [
     access_control::description,
     alerting::description,
     audit::description,
     cost::description,
+    datasets::description,
     events::description,
     exposition::description,
     objectives::description,
     quality::description,
     replicas::description,
     rollouts::description,
+    retraining::description,
     traffic::description,
 ];

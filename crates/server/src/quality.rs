@@ -12,6 +12,7 @@ mod page;
 mod recorder;
 mod rows;
 mod target;
+mod trigger_facts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use self::drift::{DriftMonitor, PersistedWindow};
 use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
 use self::metrics::QualityMetrics;
 use self::recorder::{Recorder, RecorderContext};
+pub(crate) use self::trigger_facts::{DriftFact, MeasuredFact};
 use crate::ServerConfig;
 use crate::blocking::run_blocking;
 use crate::clock::now_ms;
@@ -189,7 +191,13 @@ impl Quality {
         })
     }
 
-    async fn store(&self) -> Result<&Store, InferError> {
+    /// The folder of captured predictions.
+    pub(crate) fn capture_folder(&self) -> &CaptureFolder {
+        &self.folder
+    }
+
+    /// The database of labels.
+    pub(crate) async fn store(&self) -> Result<&Store, InferError> {
         let open = || Store::open(&self.database);
         self.store.get_or_try_init(open).await.map_err(not_reached)
     }
@@ -228,7 +236,7 @@ impl Quality {
     }
 
     /// Writes what was answered before.
-    async fn flush(&self) {
+    pub(crate) async fn flush(&self) {
         self.serving.metrics().observations().drain();
         if let Some(recorder) = &self.recorder {
             recorder.flush().await;

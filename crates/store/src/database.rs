@@ -9,7 +9,7 @@ use crate::connect::{Address, DatabaseFile, Kind};
 use crate::timeouts::{Bounded, Timeouts, bounded};
 
 /// The schema, step by step; the first is version 1. Steps are added and never changed.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     include_str!("../schema/0001.sql"),
     include_str!("../schema/0002.sql"),
     include_str!("../schema/0003.sql"),
@@ -18,6 +18,7 @@ const STEPS: [&str; 8] = [
     include_str!("../schema/0006.sql"),
     include_str!("../schema/0007.sql"),
     include_str!("../schema/0008.sql"),
+    include_str!("../schema/0009.sql"),
 ];
 /// Any number, as long as every build takes the same one.
 const MIGRATION_LOCK: i64 = 0x7469_6465;

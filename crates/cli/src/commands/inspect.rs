@@ -36,6 +36,7 @@ impl Inspect {
             for plan in plans {
                 let mut lines = lines(&name, &plan, &engines)?;
                 lines.extend(pipeline::lines(&plan, &engines));
+                lines.extend(origin(&plan));
                 for (label, value) in lines {
                     has_failed |= value.starts_with(FAILED);
                     print_line!("{label:<12}{value}");
@@ -60,6 +61,22 @@ fn lines(name: &str, plan: &VersionPlan, engines: &Engines) -> Result<Vec<(&'sta
     }
     let summary = Engines::summarize(&plan.artifact)?;
     Ok(describe(name, plan, &summary, engines))
+}
+
+/// What a version was trained on, and why, as far as its bundle says.
+fn origin(plan: &VersionPlan) -> Vec<(&'static str, String)> {
+    let lineage = &plan.manifest.lineage;
+    let dataset = match lineage.dataset_version.as_str() {
+        "" => lineage.dataset.clone(),
+        version => format!("{}@{version}", lineage.dataset),
+    };
+    let lines = vec![
+        ("data set", dataset),
+        ("data digest", lineage.dataset_digest.clone()),
+        ("trigger", lineage.trigger.clone()),
+    ];
+    let has_value = |(_, value): &(&str, String)| !value.is_empty();
+    lines.into_iter().filter(has_value).collect()
 }
 
 /// Of a version that other servers run, they have all there is to know.

@@ -1,5 +1,7 @@
 //! `tidegate push`.
 
+mod origin;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ pub(super) struct Push {
     /// The training data, with its version if it has one
     #[arg(long, value_name = "NAME[@VERSION]")]
     dataset: Option<String>,
+    /// The retraining trigger that asked for this version; it is closed
+    #[arg(long, value_name = "ID")]
+    trigger: Option<String>,
     /// Your own tag; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     tag: Vec<String>,
@@ -60,14 +65,17 @@ impl Push {
 async fn push(args: Push) -> Result<()> {
     let access = RegistryAccess::new(&args.location)?;
     let mut bundles = bundles::find(&args.path, args.name.as_deref())?;
+    let registry = access.open().await?;
+    let digest = origin::dataset_digest(&registry, args.dataset.as_deref()).await?;
+    origin::check_trigger(&registry, args.trigger.as_deref()).await?;
     for one in &mut bundles {
-        describe(&mut one.bundle, &args)?;
+        describe(&mut one.bundle, &args, digest.as_deref())?;
+        origin::check(&registry, &one.bundle.manifest().lineage).await?;
     }
     // All checks come before the first push: a model that fails stops the push of all.
     if !args.no_check {
         check(bundles.clone(), &access).await?;
     }
-    let registry = access.open().await?;
     for one in &bundles {
         push_bundle(&registry, &one.bundle, args.alias.clone()).await?;
     }
@@ -118,10 +126,15 @@ async fn push_bundle(registry: &Registry, bundle: &Bundle, alias: Option<String>
 }
 
 /// Adds the origin of the version, as far as flags name it.
-fn describe(bundle: &mut Bundle, args: &Push) -> Result<()> {
+fn describe(bundle: &mut Bundle, args: &Push, digest: Option<&str>) -> Result<()> {
     let tags = args.tag.iter().map(|tag| parse_tag(tag));
     let tags = tags.collect::<Result<Vec<_>>>()?;
-    let lineage_flags = [&args.commit, &args.training_run, &args.dataset];
+    let lineage_flags = [
+        &args.commit,
+        &args.training_run,
+        &args.dataset,
+        &args.trigger,
+    ];
     // Without flags the manifest keeps its bytes: written anew, it would get another digest, and
     // the same folder would be pushed as another version.
     if tags.is_empty() && lineage_flags.iter().all(|flag| flag.is_none()) {
@@ -138,6 +151,10 @@ fn describe(bundle: &mut Bundle, args: &Push) -> Result<()> {
         if let Some(dataset) = &args.dataset {
             let (name, version) = dataset.split_once('@').unwrap_or((dataset, ""));
             (lineage.dataset, lineage.dataset_version) = (name.to_owned(), version.to_owned());
+            lineage.dataset_digest = digest.unwrap_or_default().to_owned();
+        }
+        if let Some(trigger) = &args.trigger {
+            lineage.trigger.clone_from(trigger);
         }
     })?;
     Ok(())

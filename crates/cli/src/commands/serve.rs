@@ -165,6 +165,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         cache: config.cache,
         capture,
         rollouts: config.rollouts,
+        retrain: config.retrain,
         features: config.features,
         console: config.console,
         slo: config.slo,

@@ -203,6 +203,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         registry,
         mut fleet,
         slo: _,
+        retrain: _,
         alerts,
         cost,
         traces,
@@ -275,6 +276,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         registry,
         fleet,
         slo: Vec::new(),
+        retrain: vec![every_key_of_a_rule()],
         alerts,
         cost,
         traces,
@@ -300,6 +302,11 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         );
     }
     all.remove("slo");
+    let rules = all.remove("retrain").unwrap();
+    for key in rules[0].as_table().unwrap().keys() {
+        let row = format!("\n| `retrain.{key}` |");
+        assert!(page.contains(&row), "retrain.{key} is not in the reference");
+    }
     let platform = all.get_mut("platform").and_then(toml::Value::as_table_mut);
     let platform = platform.unwrap();
     for key in ["contract", "model", "port", "health_path", "predict_path"] {
@@ -427,6 +434,18 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
                 )
             }),
         }
+    }
+}
+
+fn every_key_of_a_rule() -> RetrainConfig {
+    RetrainConfig {
+        drift_windows: Some(1),
+        accuracy_below: Some(1.0),
+        accuracy_above: Some(1.0),
+        new_labels: Some(1),
+        every_s: Some(1),
+        webhook: Some(Default::default()),
+        ..RetrainConfig::default()
     }
 }
 

@@ -22,6 +22,12 @@ pub struct Lineage {
     pub dataset: String,
     /// Which version of that.
     pub dataset_version: String,
+    /// The SHA-256 of the data set, in hexadecimal digits, if the registry knows it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dataset_digest: String,
+    /// The trigger that asked for this version, if one did; a push closes it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub trigger: String,
     /// The versions that it was made from, such as `fraud:6`.
     pub parents: Vec<String>,
     /// What its evaluation measured.

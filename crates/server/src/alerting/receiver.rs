@@ -17,10 +17,10 @@ use tidegate_observe::alerting::Message;
 
 pub(super) use self::alertmanager::Alertmanager;
 use self::email::Smtp;
-pub(super) use self::http::Http;
+pub(crate) use self::http::Http;
 use self::pagerduty::PagerDuty;
 use self::slack::Slack;
-use self::webhook::Webhook;
+pub(crate) use self::webhook::Webhook;
 use super::config::RouteConfig;
 
 /// The receiver of a route.
@@ -45,7 +45,7 @@ pub(super) trait MessageReceiver: Send + Sync {
 
 /// A message that was not delivered, with the reason, which names no secret.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Undelivered {
+pub(crate) enum Undelivered {
     /// It may succeed later: after this many milliseconds, if the receiver gave a time.
     Later {
         reason: String,

@@ -7,7 +7,7 @@ use tidegate_features::{FeatureStores, FeaturesConfig};
 use tidegate_gateway::{AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig};
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
-use tidegate_redaction::Redactor;
+use tidegate_redaction::{PrivacyConfig, Redactor};
 use tidegate_serving::{EndpointConfig, MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 
 use super::{ComponentsError, ServerEnvironment, ServerSections};
@@ -17,6 +17,7 @@ use crate::allocator::AllocatorMetrics;
 use crate::audit::AuditLog;
 use crate::cost::Costs;
 use crate::data_folder::DiskMetrics;
+use crate::datasets::{DatasetPlace, ServerDatasets};
 use crate::events::EventJournal;
 use crate::exposition::MetricExposition;
 use crate::features::Features;
@@ -29,12 +30,14 @@ use crate::readiness::ReadinessMetrics;
 use crate::redis::RedisMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
+use crate::retraining::{Retraining, RetrainingContext};
 use crate::rollouts::{Rollouts, RolloutsContext};
 use crate::shared_memory::SharedMemory;
 use crate::traffic::Traffic;
 use crate::{
     AlertsConfig, AlertsError, CaptureConfig, CaptureConfigError, GpuConfig, ReplicasConfig,
-    ReplicasError, RolloutsConfig, ServerConfig, TrafficConfigError, request_memory,
+    ReplicasError, RetrainConfig, RetrainConfigError, RolloutsConfig, ServerConfig,
+    TrafficConfigError, request_memory,
 };
 
 /// The parts that most components are made from.
@@ -111,6 +114,39 @@ impl Base {
             database: self.environment.registry_database.clone(),
         };
         Quality::start(config, context, &self.registry)
+    }
+
+    /// Data sets of captured predictions.
+    pub(super) fn datasets(
+        &self,
+        privacy: &PrivacyConfig,
+        quality: &Arc<Quality>,
+    ) -> ServerDatasets {
+        let place = DatasetPlace {
+            // Where `tidegate dataset` looks for them, too.
+            data_folder: self.environment.feature_folder.clone(),
+            database: self.environment.registry_database.clone(),
+            privacy: privacy.clone(),
+        };
+        ServerDatasets::new(quality.clone(), self.server.clone(), place)
+    }
+
+    /// The rules that ask for new versions.
+    pub(super) fn retraining(
+        &self,
+        rules: &[RetrainConfig],
+        quality: &Arc<Quality>,
+        datasets: &Arc<ServerDatasets>,
+        events: &Arc<EventJournal>,
+    ) -> Result<Retraining, RetrainConfigError> {
+        let context = RetrainingContext {
+            quality: quality.clone(),
+            datasets: datasets.clone(),
+            events: events.clone(),
+            database: self.environment.registry_database.clone(),
+            server_name: self.environment.name.clone(),
+        };
+        Retraining::new(rules, context)
     }
 
     /// Registers the metrics that are read from the process and its machine at each scrape.

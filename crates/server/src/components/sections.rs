@@ -17,7 +17,7 @@ use crate::listen::TlsConfig;
 use crate::log_settings::LogControl;
 use crate::{
     AlertsConfig, CaptureConfig, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
-    ReadAllocator, ReplicasConfig, RolloutsConfig, ServerConfig,
+    ReadAllocator, ReplicasConfig, RetrainConfig, RolloutsConfig, ServerConfig,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -41,6 +41,8 @@ pub struct ServerSections {
     pub capture: CaptureConfig,
     /// When rollouts may go on.
     pub rollouts: RolloutsConfig,
+    /// When new versions are asked for.
+    pub retrain: Vec<RetrainConfig>,
     /// The feature stores.
     pub features: FeaturesConfig,
     /// The pages for people.

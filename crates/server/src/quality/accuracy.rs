@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
 use tidegate_capture::{CaptureFolder, Hour, Partition, PartitionKey};
+use tidegate_datasets::LabelTarget;
 use tidegate_store::{FeedbackMark, Store};
 
 use super::counts::AccuracyCounts;
 use super::join::{self, Counted};
 use super::read_files;
-use super::target::LabelTarget;
 
 /// Hours whose counts are remembered, at most.
 const MAX_REMEMBERED: usize = 4096;

@@ -3,13 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 use tidegate_core::QualityTask;
+use tidegate_datasets::{LabelTarget, truth};
 use tidegate_quality::Moments;
 use tidegate_quality::accuracy::{
     BinaryScores, ClassAccuracy, ClassProbabilities, Confidence, Confusion, Estimate, Regression,
 };
 use utoipa::ToSchema;
-
-use super::target::{LabelTarget, truth};
 
 /// The predictions of a version in some hours, and what their labels say. Can be merged.
 #[derive(Clone, Debug, Default)]

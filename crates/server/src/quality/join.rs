@@ -7,8 +7,8 @@ use arrow_array::types::{Float64Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_cast::cast;
 use arrow_schema::DataType;
-use serde_json::Value;
 use tidegate_capture::{CaptureFolder, PartitionKey};
+use tidegate_datasets::{GivenLabel, LabelTarget, label_of};
 use tidegate_serving::prediction_ms;
 use tidegate_store::{Feedback, Store};
 use uuid::Uuid;
@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::counts::{AccuracyCounts, Answered};
 use super::read_files;
 use super::rows::{PREDICTION_ID, ROW, TENANT, output_column};
-use super::target::LabelTarget;
 
 /// Labels that are in memory at once.
 const PAGE: i64 = 200_000;
@@ -36,15 +35,7 @@ pub(super) struct Counted {
 }
 
 /// Labels by prediction and row.
-type Labels = HashMap<(Uuid, u32), Vec<Given>>;
-
-/// A label, with the tenant that has given it.
-struct Given {
-    tenant: String,
-    label: Value,
-    /// When it came true, in milliseconds since 1970.
-    at_ms: i64,
-}
+type Labels = HashMap<(Uuid, u32), Vec<GivenLabel>>;
 
 /// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
 /// named. Reads the partition once for each page of labels, so that any number of them takes bounded
@@ -139,20 +130,13 @@ fn by_prediction(page: Vec<Feedback>) -> Labels {
         ) else {
             continue;
         };
-        labels.entry((id, row)).or_default().push(Given {
+        labels.entry((id, row)).or_default().push(GivenLabel {
             tenant: one.tenant,
             label,
             at_ms: one.event_ms.unwrap_or(one.received_ms),
         });
     }
     labels
-}
-
-/// The label that counts for a prediction of a tenant: that of the tenant, or else of those who act for
-/// all.
-fn label_of<'l>(given: &'l [Given], tenant: &str) -> Option<&'l Given> {
-    let of = |tenant: &str| given.iter().find(|given| given.tenant == tenant);
-    of(tenant).or_else(|| of(""))
 }
 
 fn count_page(

@@ -15,7 +15,7 @@ use tracing::{error, warn};
 use super::drift::DriftMonitor;
 use super::metrics::QualityMetrics;
 use super::rows::{self, CapturedCall};
-use super::target::LabelTarget;
+use super::target::label_target;
 use crate::clock::now_ms;
 use crate::events::EventJournal;
 
@@ -191,7 +191,7 @@ impl Recording {
         if written.is_some_and(|written| std::ptr::eq(written.as_ptr(), Arc::as_ptr(version))) {
             return;
         }
-        let target = LabelTarget::of(version);
+        let target = label_target(version);
         if let Err(problem) = &target {
             let (model, number) = (version.model(), version.number());
             warn!(model, version = number, problem, "labels are not compared");

@@ -114,6 +114,8 @@ fn print_manifest(version: &VersionRecord) {
     print_line("training run", &lineage.training_run);
     let dataset = format!("{} {}", lineage.dataset, lineage.dataset_version);
     print_line("data set", dataset.trim());
+    print_line("data digest", &lineage.dataset_digest);
+    print_line("trigger", &lineage.trigger);
     print_line("parents", &lineage.parents.join(", "));
     let metrics: Vec<String> = lineage
         .metrics

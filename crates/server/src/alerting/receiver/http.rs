@@ -13,12 +13,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 200;
 
 /// The client of every receiver. It trusts the same certificates as the operating system.
-pub(in crate::alerting) struct Http {
+pub(crate) struct Http {
     client: reqwest::Client,
 }
 
 impl Http {
-    pub(in crate::alerting) fn new() -> Result<Self, reqwest::Error> {
+    pub(crate) fn new() -> Result<Self, reqwest::Error> {
         // Another part of the process may have set it: the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));

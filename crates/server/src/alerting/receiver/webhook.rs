@@ -19,7 +19,7 @@ const TEMPLATE: &str = "body";
 const MAX_HEADERS: usize = 32;
 
 /// A webhook.
-pub(in crate::alerting) struct Webhook {
+pub(crate) struct Webhook {
     url: SecretSource,
     key: Option<SecretSource>,
     headers: HeaderMap,
@@ -36,12 +36,12 @@ impl MessageReceiver for Webhook {
         http: &'a Http,
         message: &'a Message,
     ) -> BoxFuture<'a, Result<(), Undelivered>> {
-        Box::pin(self.send_message(http, message))
+        Box::pin(async move { self.send_json(http, &message.id, &value(message)).await })
     }
 }
 
 impl Webhook {
-    pub(super) fn new(config: &WebhookConfig) -> Result<Self, String> {
+    pub(crate) fn new(config: &WebhookConfig) -> Result<Self, String> {
         let url = SecretSource::required(&config.url, config.url_file.as_deref(), "url")?;
         if let SecretSource::Given(url) = &url {
             check_url(url.reveal())?;
@@ -55,14 +55,21 @@ impl Webhook {
         })
     }
 
-    async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
+    /// Sends a message: this value, or what the template makes of it. The id stays the same when a
+    /// delivery is tried again.
+    pub(crate) async fn send_json(
+        &self,
+        http: &Http,
+        id: &str,
+        value: &Value,
+    ) -> Result<(), Undelivered> {
         let url = secret::read(&self.url).await.map_err(Undelivered::later)?;
         let body = self
-            .body(message)
+            .body(value)
             .map_err(|reason| Undelivered::Never { reason })?;
         let mut headers = self.headers.clone();
-        // The id stays the same when a delivery is tried again, so that receivers can drop repeats.
-        if let Ok(id) = HeaderValue::from_str(&message.id) {
+        // Receivers can drop repeats by it.
+        if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(HeaderName::from_static("x-tidegate-delivery"), id);
         }
         if let Some(key) = &self.key {
@@ -79,14 +86,13 @@ impl Webhook {
         http.post(url.reveal(), headers, body.into()).await
     }
 
-    fn body(&self, message: &Message) -> Result<Vec<u8>, String> {
-        let value = value(message);
+    fn body(&self, value: &Value) -> Result<Vec<u8>, String> {
         match &self.template {
-            None => serde_json::to_vec(&value).map_err(|problem| problem.to_string()),
+            None => serde_json::to_vec(value).map_err(|problem| problem.to_string()),
             Some(environment) => {
                 let rendered = environment
                     .get_template(TEMPLATE)
-                    .and_then(|template| template.render(&value));
+                    .and_then(|template| template.render(value));
                 rendered
                     .map(String::into_bytes)
                     .map_err(|problem| format!("its template fails: {problem:#}"))
@@ -219,7 +225,10 @@ mod tests {
             url: Secret::from("http://x"),
             ..WebhookConfig::default()
         };
-        let body = Webhook::new(&config).unwrap().body(&message()).unwrap();
+        let body = Webhook::new(&config)
+            .unwrap()
+            .body(&value(&message()))
+            .unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
             (&body["status"], &body["truncatedAlerts"]),
@@ -243,7 +252,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(
-            webhook.body(&message()).unwrap(),
+            webhook.body(&value(&message())).unwrap(),
             b"\"Down\":firing \"Slow\":resolved "
         );
         let wrong = WebhookConfig {

@@ -211,6 +211,8 @@ fn manifest_facts(manifest: &Manifest) -> Facts {
         training_run,
         dataset,
         dataset_version,
+        dataset_digest,
+        trigger,
         parents,
         metrics,
     } = &manifest.lineage;
@@ -230,6 +232,8 @@ fn manifest_facts(manifest: &Manifest) -> Facts {
             "Dataset",
             format!("{dataset} {dataset_version}").trim().to_owned(),
         ),
+        ("Digest of the data", dataset_digest.clone()),
+        ("Retraining trigger", trigger.clone()),
         ("Made from", parents.join(", ")),
         ("Evaluation", metrics.collect::<Vec<_>>().join(", ")),
         ("Licence", manifest.license.clone()),
