@@ -132,7 +132,7 @@ def test_a_good_version_gets_everything_step_by_step(server):
     assert [what.split(" after")[0] for what in happened(shown)[1:]] == ["step 1 done", "step 2 done", "all steps done"]
     assert {status for _, status in seen} == {200}, seen
     assert {check["check"] for check in shown["checks"]} == {"errors", "rejected", "invalid_outputs", "p99", "output:y", "class:y"}
-    assert all(check["outcome"] == "not_failed" for check in shown["checks"] if check["check"] != "p99"), shown["checks"]
+    assert all(check["outcome"] != "failed" for check in shown["checks"]), shown["checks"]
     until(lambda: version(server) == "2")
     # The policy is people's again, with what else was in it.
     until(lambda: traffic(server, "GET", "/m/history").json()[0]["action"] == "rolled_out")
@@ -185,12 +185,16 @@ def test_whoever_a_rule_sends_to_the_new_version_is_no_evidence(server):
     until(lambda: phase(server) == "running")
     for _ in range(200):
         assert version(server, **{"x-beta": "1"}) == "3"
-    for _ in range(30):
-        version(server)
-    # What came later is in the figures: so is what came before.
-    until(lambda: next(check["compared"]["control"] for check in rollout(server)["checks"] if check["check"] == "errors") > 10)
+
+    def compared():
+        # What comes later is in the figures: so is what came before.
+        assert version(server) in ("1", "3")
+        errors = next(check for check in rollout(server)["checks"] if check["check"] == "errors")
+        return errors["compared"]["control"]
+
+    until(lambda: compared() > 10)
     shown = rollout(server)
-    assert shown["phase"] == "running" and shown["step_requests"] < 20, shown["step_requests"]
+    assert shown["phase"] == "running" and shown["step_requests"] < 100, shown["step_requests"]
     assert call(server, "POST", "/m/abort").status_code == 200
     until(lambda: len(traffic(server, "GET").json()["policy"]["versions"]) == 1)
     assert traffic(server, "GET").json()["policy"]["rules"][0]["name"] == "beta", "as it was before"
@@ -431,7 +435,7 @@ def test_traffic_stays_while_the_database_is_away(start, database, models):
     server = start(models, environment={"TIDEGATE_REGISTRY__DATABASE": url})
     traffic(server, "PUT", policy={"versions": [{"version": 1}]})
     start_rollout(server, 2, "30%", "100%")
-    until(lambda: phase(server) == "running")
+    until(lambda: version(server) == "2")
     database.stop()
     with load(server) as seen:
         until(lambda: sum(seen.values()) > 1500)

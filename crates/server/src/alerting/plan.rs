@@ -264,12 +264,12 @@ mod tests {
 
     #[test]
     fn the_built_in_rules_fit_the_metrics() {
-        assert_eq!(plan("").unwrap().rules.len(), 11);
+        assert_eq!(plan("").unwrap().rules.len(), 12);
         assert_eq!(plan("builtin_rules = false").unwrap().rules.len(), 0);
         let own = "[[rules]]\nname = \"TidegateStandingQueue\"\nmetric = \"nv_inference_pending_request_count\"";
         assert_eq!(
             plan(own).unwrap().rules.len(),
-            11,
+            12,
             "in the place of the built-in one"
         );
     }
