@@ -24,6 +24,8 @@ from test_traffic import refused, version
 GOOD, BAD = 1.0, 9.0
 # Larger for the figures in docs/benchmarks.md.
 KILLS = int(os.environ.get("TIDEGATE_ROLLOUT_KILLS", "4"))
+# Long enough that the last kill meets it under way.
+SLOW_STEPS = {"seconds": max(1, KILLS * 3 // 4)}
 
 
 def steps(*weights, seconds=1, requests=20):
@@ -60,8 +62,9 @@ def call(server, method, path="/m", key=None, **body):
     return requests.request(method, url, headers=bearer(key), timeout=PATIENCE_S, **options)
 
 
-def start_rollout(server, to, *weights, path="/m", **body):
-    answer = call(server, "POST", path, to=to, steps=steps(*(weights or ("20%", "50%", "100%"))), **body)
+def start_rollout(server, to, *weights, path="/m", seconds=1, **body):
+    planned = steps(*(weights or ("20%", "50%", "100%")), seconds=seconds)
+    answer = call(server, "POST", path, to=to, steps=planned, **body)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -309,7 +312,7 @@ def test_what_cannot_be_done_is_refused(server):
 def test_a_killed_server_goes_on_where_it_was(start, models, tmp_path):
     server = start(models)
     traffic(server, "PUT", policy={"versions": [{"version": 1}]})
-    start_rollout(server, 2, "10%", "20%", "50%", "100%")
+    start_rollout(server, 2, "10%", "20%", "50%", "100%", **SLOW_STEPS)
     data = tmp_path / "data-0"
     for _ in range(KILLS):
         with load(server):
@@ -414,7 +417,7 @@ def test_another_replica_goes_on_when_the_leader_is_killed(start, database, mode
     replicas = [start(models, environment=environment) for _ in range(3)]
     traffic(replicas[0], "PUT", policy={"versions": [{"version": 1}]})
     until(lambda: all(traffic(one, "GET").status_code == 200 for one in replicas))
-    start_rollout(replicas[0], 2, "10%", "20%", "50%", "100%")
+    start_rollout(replicas[0], 2, "10%", "20%", "50%", "100%", **SLOW_STEPS)
     for _ in range(KILLS):
         with load(*replicas):
             time.sleep(random.uniform(0.2, 2.5))

@@ -1,7 +1,8 @@
-//! The demo: example models, their real held-out inputs, accuracy and speed.
+//! The demo: example models, their real held-out inputs, accuracy and speed; and a rollout that comes back.
 
 mod example;
 mod load;
+mod rollout;
 mod show;
 
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
         }
     }
     println!("Every answer is equal to that of Python's onnxruntime for the same row.");
+    if runs.iter().any(|(example, _)| example.name == "fraud") {
+        rollout::run(&binary, &models, &data.join("rollout"))?;
+    }
     if args.once {
         server.stop()?;
     } else {

@@ -19,6 +19,7 @@ mod version_changes;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tidegate_observe::Event;
 use tidegate_observe::alerting::{Route, RuleBook, TriagedAlert};
@@ -220,6 +221,14 @@ impl Component for Alerting {
 
     fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
         background.spawn(self.run());
+    }
+
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // A freeze that began since the last evaluation must hold after a restart too.
+            self.note_frozen_names(&mut self.state.lock().persisted);
+            self.persist().await;
+        })
     }
 }
 

@@ -69,7 +69,7 @@ impl Alerting {
     }
 
     /// Saves which versions the names of models with waiting rollouts mean.
-    fn note_frozen_names(&self, persisted: &mut PersistedState) {
+    pub(super) fn note_frozen_names(&self, persisted: &mut PersistedState) {
         if let Some(fleet) = self.context.serving.fleet() {
             let names = fleet.frozen_names();
             // Right after a start nothing is served yet: what was noted before stays until it is.

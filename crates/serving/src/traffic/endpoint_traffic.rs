@@ -190,7 +190,7 @@ impl Chosen {
     }
 
     /// What sees the answer to the request.
-    pub(crate) fn watchers(self: Box<Self>, request: &InferRequest) -> AnswerWatchers {
+    pub(crate) fn watchers(self, request: &InferRequest) -> AnswerWatchers {
         AnswerWatchers {
             shadow_copy: self.shadow_copy(request),
             watch: self.watch.filter(|_| self.is_evidence),
