@@ -25,7 +25,7 @@ GOOD, BAD = 1.0, 9.0
 # Larger for the figures in docs/benchmarks.md.
 KILLS = int(os.environ.get("TIDEGATE_ROLLOUT_KILLS", "4"))
 # Long enough that the last kill meets it under way.
-SLOW_STEPS = {"seconds": max(1, KILLS * 3 // 4)}
+SLOW_STEPS = {"seconds": max(1, KILLS // 2)}
 
 
 def steps(*weights, seconds=1, requests=20):

@@ -64,7 +64,11 @@ impl DatasetFolder {
         sync(&unfinished.path)?;
         let path = self.folder_of(&manifest.digest);
         if path.is_dir() {
-            return remove_folder(&unfinished.path);
+            if self.verified(&manifest.digest).is_ok() {
+                return remove_folder(&unfinished.path);
+            }
+            // What a removal left that was killed.
+            remove_folder(&path)?;
         }
         fs::rename(&unfinished.path, &path).map_err(DatasetError::io(&path))?;
         sync(&self.root)

@@ -274,7 +274,12 @@ impl Registry {
 /// is not known here.
 async fn close_trigger(write: &mut Write, version: &VersionRecord) -> Result<()> {
     let trigger = &version.manifest.lineage.trigger;
-    if trigger.is_empty() || !write.close_trigger(trigger, &version.name()).await? {
+    if trigger.is_empty() {
+        return Ok(());
+    }
+    let name = version.name();
+    let closed = write.close_trigger(trigger, &version.model, &name);
+    if !closed.await? {
         return Ok(());
     }
     let states = (Value::Null, json!({"version": version.name()}));

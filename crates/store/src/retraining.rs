@@ -327,19 +327,26 @@ impl Write {
         })
     }
 
-    /// Closes a trigger for which a version came; `false` if there is none of this id, or it is closed
-    /// already.
+    /// Closes a trigger of an endpoint for which a version came; `false` if there is none of this id that
+    /// was asked for: it is closed, dismissed, or still waits for a person.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn close_trigger(&mut self, id: &str, version: &str) -> Result<bool, StoreError> {
+    pub async fn close_trigger(
+        &mut self,
+        id: &str,
+        endpoint: &str,
+        version: &str,
+    ) -> Result<bool, StoreError> {
         let now_ms = self.now_ms();
         let sql = "UPDATE retrain_triggers SET state = 'closed', changed_ms = $2, closed_by = $3 \
-                   WHERE id = $1 AND state <> 'closed'";
+                   WHERE id = $1 AND endpoint = $4 \
+                   AND state NOT IN ('closed', 'preparing', 'waiting', 'dismissed')";
         let done = sqlx::query(sql)
             .bind(id)
             .bind(now_ms)
             .bind(version)
+            .bind(endpoint)
             .execute(self.connection())
             .await?;
         Ok(done.rows_affected() > 0)

@@ -9,7 +9,7 @@ mod suite;
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use tidegate_store::{Feedback, NewDataset, RetrainTrigger, Store, TriggerState};
+use tidegate_store::{Feedback, NewDataset, RetrainTrigger, Store, TriggerState, Write};
 
 suite! {
     the_same_content_is_the_same_data_set,
@@ -120,14 +120,29 @@ async fn a_trigger_goes_from_state_to_state(database: String) {
     );
     assert_eq!(
         store.triggers_in(TriggerState::Waiting, 9).await.unwrap(),
-        [waiting]
+        [waiting.clone()]
     );
     assert_eq!(store.trigger("drift-2").await.unwrap(), None);
 
     let mut write = store.write("ada").await.unwrap();
-    assert!(write.close_trigger("drift-1", "fraud:8").await.unwrap());
-    assert!(!write.close_trigger("drift-1", "fraud:9").await.unwrap());
-    assert!(!write.close_trigger("drift-2", "fraud:9").await.unwrap());
+    let close = async |write: &mut Write, id: &str, model: &str| {
+        let closed = write.close_trigger(id, model, "fraud:8");
+        closed.await.unwrap()
+    };
+    assert!(
+        !close(&mut write, "drift-1", "fraud").await,
+        "it waits for a person"
+    );
+    let open = RetrainTrigger {
+        state: TriggerState::Open,
+        ..waiting.clone()
+    };
+    let changed = write.change_trigger(TriggerState::Waiting, &open);
+    assert!(changed.await.unwrap());
+    assert!(!close(&mut write, "drift-1", "churn").await);
+    assert!(close(&mut write, "drift-1", "fraud").await);
+    assert!(!close(&mut write, "drift-1", "fraud").await);
+    assert!(!close(&mut write, "drift-2", "fraud").await);
     write.commit().await.unwrap();
     let closed = store.trigger("drift-1").await.unwrap().unwrap();
     assert_eq!(

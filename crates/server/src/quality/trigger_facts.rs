@@ -3,6 +3,7 @@
 use super::Quality;
 use super::accuracy::VersionAccuracy;
 use super::drift::FinishedWindow;
+use crate::clock::now_ms;
 
 /// Columns that are named, at most.
 const NAMED_COLUMNS: usize = 5;
@@ -70,6 +71,12 @@ impl Quality {
             window.end_ms > after_ms && window.report.drifted().next().is_some()
         };
         let last = windows.first().filter(is_news)?;
+        // That of a version which does not answer any more says nothing about the present.
+        let length_ms = last.end_ms.saturating_sub(last.begin_ms);
+        let current_ms = (3 * length_ms).max(LEAST_CURRENT_MS);
+        if last.end_ms + current_ms < now_ms() {
+            return None;
+        }
         let columns = last.report.drifted().take(NAMED_COLUMNS).map(|column| {
             let causes = column.causes.join("; ");
             // A new category may be the text of a person.
@@ -87,6 +94,9 @@ impl Quality {
         })
     }
 }
+
+/// A window is of the present for three times its length, and at least so long, in milliseconds.
+const LEAST_CURRENT_MS: u64 = 600_000;
 
 /// The last hour in which a version answered, and how often.
 fn last_hour(accuracy: &VersionAccuracy) -> Option<(u64, u64)> {

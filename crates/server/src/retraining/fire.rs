@@ -66,8 +66,7 @@ impl Retraining {
                 let store = quality.store().await;
                 // The database of labels may be another one.
                 let store = store.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                let after_ms = fired_ms.unwrap_or(0);
-                store.labels_after(&config.endpoint, after_ms).await?
+                store.labels_after(&config.endpoint, since_ms).await?
             }
         };
         let drifted_after_ms = unsigned(fired_ms.unwrap_or(0));
