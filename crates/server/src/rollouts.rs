@@ -255,9 +255,12 @@ impl Rollouts {
 
     /// What this server saw of every rollout since it was counted last.
     fn count(&self) -> Vec<tidegate_store::NewRolloutWindow> {
+        let active = self.state.lock().persisted.rollouts.active.clone();
+        if active.is_empty() {
+            return Vec::new();
+        }
         // Requests that were answered before are in the figures.
         self.serving.metrics().observations().drain();
-        let active = self.state.lock().persisted.rollouts.active.clone();
         let mut counting = self.counting.lock();
         let mut windows = Vec::new();
         for rollout in &active {
