@@ -408,7 +408,7 @@ fn row(check: &Check) -> [String; 7] {
         check.check.clone(),
         check.outcome.replace('_', " "),
         check.p_value.map_or_else(String::new, p_value),
-        check.alpha.to_string(),
+        format!("{:.4}", check.alpha),
         check
             .effect
             .map_or_else(String::new, |effect| format!("{effect:+.4}")),

@@ -278,7 +278,7 @@ fn reason(verdict: &Verdict) -> String {
         .map_or(String::new(), |effect| format!(", difference {effect:.4}"));
     let compared = verdict.compared;
     format!(
-        "check {check} failed: p {:.2e} at alpha {}{effect}, {} requests against {}",
+        "check {check} failed: p {:.2e} at alpha {:.4}{effect}, {} requests against {}",
         verdict.p_value, verdict.alpha, compared.candidate, compared.control
     )
 }
