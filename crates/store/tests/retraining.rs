@@ -120,7 +120,7 @@ async fn a_trigger_goes_from_state_to_state(database: String) {
     );
     assert_eq!(
         store.triggers_in(TriggerState::Waiting, 9).await.unwrap(),
-        [waiting.clone()]
+        std::slice::from_ref(&waiting)
     );
     assert_eq!(store.trigger("drift-2").await.unwrap(), None);
 
