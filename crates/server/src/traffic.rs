@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub(crate) use self::api::description;
-pub(crate) use self::change::{CheckedChange, ROLLED_OUT, ROLLOUT, unavailable};
+pub(crate) use self::change::{CheckedChange, ROLLED_OUT, ROLLOUT, json, unavailable};
 use crate::ServerConfig;
 use crate::component::Component;
 use crate::events::EventJournal;

@@ -14,7 +14,7 @@ use tidegate_store::{AuditEntry, MoveCause, RolloutWindow, Store, Write};
 use super::evidence::Seen;
 use super::persisted::{PersistedRollouts, RolledBack, target};
 use super::{Rollouts, SETTLE_S, internal};
-use crate::traffic::{CheckedChange, ROLLOUT, unavailable};
+use crate::traffic::{CheckedChange, ROLLOUT, json, unavailable};
 
 /// The alias of the version that answers where no policy decides.
 pub(super) const CHAMPION: &str = "champion";
@@ -470,8 +470,4 @@ fn refused(error: NotStarted) -> InferError {
 pub(super) fn no_rollout(endpoint: &str) -> InferError {
     let message = format!("no rollout of \"{endpoint}\" is under way");
     InferError::new(ErrorCode::NotFound, message)
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, InferError> {
-    serde_json::to_string(value).map_err(|error| internal(error.to_string()))
 }

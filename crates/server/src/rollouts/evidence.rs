@@ -95,6 +95,12 @@ impl Seen {
         faults.collect()
     }
 
+    /// The seconds that a rollout has not seen.
+    fn fresh(&self, rollout: &Rollout) -> impl Iterator<Item = (&i64, &Arms<Figures>)> {
+        let first = rollout.last_window().cast_signed() + 1;
+        self.seconds.range(first..)
+    }
+
     /// Chooses the bins of scores once the version before has given enough of them.
     pub(super) fn choose_bins(&self, rollout: &Rollout, notes: &mut RolloutNotes) {
         for check in &rollout.spec.checks {
@@ -105,9 +111,7 @@ impl Seen {
                 continue;
             }
             let scores = notes.scores.entry(metric.clone()).or_default();
-            let seconds = self
-                .seconds
-                .range(rollout.last_window().cast_signed() + 1..);
+            let seconds = self.fresh(rollout);
             for (_, arms) in seconds {
                 scores.extend(arms.control.scores.get(metric).into_iter().flatten());
             }
@@ -121,9 +125,7 @@ impl Seen {
 
     /// What a rollout is decided by, of the windows that it has not seen.
     pub(super) fn evidence(&self, rollout: &Rollout, now_s: i64) -> Evidence {
-        let fresh = self
-            .seconds
-            .range(rollout.last_window().cast_signed() + 1..);
+        let fresh = self.fresh(rollout);
         let traffic = rollout.traffic();
         Evidence {
             // Each decision is one transaction: nobody decides from a state that is not the last one.

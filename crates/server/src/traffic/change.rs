@@ -321,7 +321,7 @@ fn nothing_set(endpoint: &str) -> InferError {
     InferError::new(ErrorCode::NotFound, message)
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, InferError> {
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, InferError> {
     serde_json::to_string(value)
         .map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
 }

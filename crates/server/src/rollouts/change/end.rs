@@ -5,9 +5,9 @@ use tidegate_delivery::policy::{Split, TrafficPolicy};
 use tidegate_delivery::rollout::{Phase, Rollout, Target};
 use tidegate_serving::InferError;
 
-use super::{Change, json, reason};
+use super::{Change, reason};
 use crate::rollouts::persisted::target;
-use crate::traffic::{CheckedChange, ROLLED_OUT, unavailable};
+use crate::traffic::{CheckedChange, ROLLED_OUT, json, unavailable};
 
 /// How long the version that a rollout ended with is waited for to answer without a policy too, in
 /// milliseconds. Servers read aliases once a second.
