@@ -8,7 +8,7 @@ mod server;
 mod setup;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -75,7 +75,9 @@ fn target() -> PathBuf {
 /// some crates watch these variables: they would run again, and everything that depends on them would be built
 /// again, each time that one builds with this tool after building without it.
 fn cargo(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Some set-ups of rustup name a cargo of a toolchain that is not installed.
+    let named = std::env::var_os("CARGO").filter(|path| Path::new(path).exists());
+    let mut command = Command::new(named.unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

@@ -9,6 +9,7 @@ mod api;
 mod api_keys;
 mod audit;
 mod batch;
+mod cascade;
 mod certs;
 mod check;
 mod completions;
@@ -104,6 +105,7 @@ commands! {
     dataset::Dataset,
     retrain::Retrain,
     experiment::Experiment,
+    cascade::Cascade,
     rollout::Rollout,
     traffic::Traffic,
     rollback::Rollback,

@@ -85,6 +85,14 @@ fn sentence_of_operations(event: &Event) -> String {
         }
         "rollout.started" | "rollout.changed" => format!("rollout: {}", field(event, "what")),
         "rollout.alert" => field(event, "what").to_owned(),
+        "cascade.stopped" => {
+            "cascade stopped: its first version agrees too rarely with the others".to_owned()
+        }
+        "experiment.started" => format!("experiment {} started", field(event, "experiment")),
+        "experiment.ended" => {
+            let (experiment, reason) = (field(event, "experiment"), field(event, "reason"));
+            format!("experiment {experiment} stopped: {reason}")
+        }
         "objective.set" => format!("objective {slo} was set"),
         "objective.removed" => format!("objective {slo} was removed"),
         "silence.added" => {

@@ -15,6 +15,7 @@
 
 mod assignment;
 mod compiled;
+mod experiments;
 mod first_seen;
 mod point;
 mod router;
@@ -22,6 +23,7 @@ mod segments;
 pub mod sequence;
 
 pub use assignment::Assignment;
+pub use experiments::Exposure;
 pub use first_seen::FirstSeen;
 pub use point::Salt;
 pub use router::{AssignmentMismatch, Choice, Router};

@@ -36,9 +36,11 @@
 //! ```
 
 mod attribute;
+mod cascade;
 mod check;
 mod condition;
 mod diff;
+mod experiment;
 mod problem;
 mod share;
 mod split;
@@ -50,8 +52,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use attribute::{Attribute, InvalidAttribute};
+pub use cascade::Cascade;
 pub use condition::{Condition, Test};
 pub use diff::diff;
+pub use experiment::{Experiment, WrittenExperiment};
 pub use problem::{InvalidPolicy, PolicyProblem};
 pub use share::{InvalidShare, PARTS, Share};
 pub use split::{Split, WeightedVersion};
@@ -68,6 +72,8 @@ pub const MAX_CONDITIONS: usize = 16;
 pub const MAX_VALUES: usize = 256;
 /// Shadows of one policy, at most.
 pub const MAX_SHADOWS: usize = 8;
+/// Experiments of one policy, at most.
+pub const MAX_EXPERIMENTS: usize = 16;
 /// Fallbacks of one policy, at most.
 pub const MAX_FALLBACKS: usize = 8;
 /// The longest name or value in a policy, in bytes.
@@ -80,6 +86,8 @@ pub struct TrafficPolicy {
     split: Split,
     sticky: Option<Attribute>,
     rules: Vec<Rule>,
+    experiments: Vec<Experiment>,
+    cascade: Option<Cascade>,
     shadows: Vec<Shadow>,
     fallbacks: Vec<Fallback>,
 }
@@ -112,6 +120,8 @@ impl TrafficPolicy {
             split: Split::only(version),
             sticky: None,
             rules: Vec::new(),
+            experiments: Vec::new(),
+            cascade: None,
             shadows: Vec::new(),
             fallbacks: Vec::new(),
         }
@@ -132,6 +142,16 @@ impl TrafficPolicy {
         &self.rules
     }
 
+    /// The experiments that users take part in, to whose requests no rule applies.
+    pub fn experiments(&self) -> &[Experiment] {
+        &self.experiments
+    }
+
+    /// The version that is asked before those of the weights.
+    pub fn cascade(&self) -> Option<&Cascade> {
+        self.cascade.as_ref()
+    }
+
     /// The versions that get copies of requests.
     pub fn shadows(&self) -> &[Shadow] {
         &self.shadows
@@ -142,12 +162,20 @@ impl TrafficPolicy {
         &self.fallbacks
     }
 
-    /// The versions that may answer requests: those of the weights and of the rules, each once.
+    /// The versions that may answer requests: those of the weights, the rules, the experiments and the
+    /// cascade, each once.
     pub fn answering(&self) -> BTreeSet<&VersionName> {
-        let splits = self.rules.iter().map(|rule| &rule.split);
-        let splits = splits.chain(std::iter::once(&self.split));
-        let versions = splits.flat_map(Split::versions);
-        versions.map(|weighted| &weighted.version).collect()
+        let versions = self.splits().flat_map(Split::versions);
+        let versions = versions.map(|weighted| &weighted.version);
+        let first = self.cascade.iter().map(|cascade| &cascade.first);
+        versions.chain(first).collect()
+    }
+
+    /// The weights of the policy, of its rules and of its experiments.
+    pub fn splits(&self) -> impl Iterator<Item = &Split> {
+        let rules = self.rules.iter().map(|rule| &rule.split);
+        let experiments = self.experiments.iter().map(|experiment| &experiment.arms);
+        std::iter::once(&self.split).chain(rules).chain(experiments)
     }
 
     /// What of requests it looks at, each once.
@@ -155,7 +183,8 @@ impl TrafficPolicy {
         let conditions = self.rules.iter().flat_map(|rule| &rule.when);
         let looked_at = conditions.map(|condition| &condition.attribute);
         let mut attributes = Vec::new();
-        for attribute in looked_at.chain(&self.sticky) {
+        let units = self.experiments.iter().map(|experiment| &experiment.unit);
+        for attribute in looked_at.chain(&self.sticky).chain(units) {
             if !attributes.contains(&attribute) {
                 attributes.push(attribute);
             }
@@ -170,6 +199,19 @@ impl TrafficPolicy {
         let mut changed = self.clone();
         changed.split = split;
         changed
+    }
+
+    /// The same policy with other experiments.
+    ///
+    /// # Errors
+    /// If there are too many of them, or two that share users or a name.
+    pub fn with_experiments(
+        &self,
+        experiments: Vec<WrittenExperiment>,
+    ) -> Result<Self, InvalidPolicy> {
+        let mut written = WrittenPolicy::from(self.clone());
+        written.experiments = experiments;
+        Self::try_from(written)
     }
 
     /// The same policy with other shadows.

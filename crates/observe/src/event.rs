@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 39] = [
+    pub const NAMES: [(&str, &str); 42] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -68,6 +68,12 @@ impl Event {
         (
             "rollout.alert",
             "a rollout took traffic back, or something is wrong with it",
+        ),
+        ("experiment.started", "an experiment was started"),
+        ("experiment.ended", "an experiment was stopped"),
+        (
+            "cascade.stopped",
+            "the first version of a cascade agrees too rarely: it is not asked any more",
         ),
         ("objective.set", "an objective was set"),
         ("objective.removed", "an objective was removed"),

@@ -34,8 +34,8 @@ use crate::traffic::Traffic;
 use crate::{
     AlertsError, CaptureConfigError, PlatformError, ReplicasError, RetrainConfigError,
     ServerConfig, Traces, TrafficConfigError, access_control, alerting, audit, cache_metrics, cost,
-    datasets, events, exposition, objectives, quality, replicas, rest, retraining, rollouts,
-    traffic,
+    datasets, events, experiments, exposition, objectives, quality, replicas, rest, retraining,
+    rollouts, traffic,
 };
 
 /// A wrong configuration of a component.
@@ -138,6 +138,7 @@ impl ServerComponents {
         let objectives = base.objectives(&sections.slo, &events)?;
         let rollouts = base.rollouts(&sections.rollouts, &traffic, &objectives, &events);
         let rollouts = Arc::new(rollouts);
+        let experiments = Arc::new(base.experiments(&traffic, &quality, &events));
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
         let traces = Traces::start(&sections.traces, registry, observations, redactor.clone())?;
@@ -190,6 +191,7 @@ impl ServerComponents {
             Arc::new(repository_poll),
             traffic.clone(),
             rollouts,
+            experiments,
             Arc::new(remote),
             Arc::new(breakers),
             Arc::new(redis),
@@ -259,7 +261,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 13] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 14] = [
     access_control::description,
     alerting::description,
     audit::description,
@@ -271,6 +273,7 @@ pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 13] = [
     quality::description,
     replicas::description,
     rollouts::description,
+    experiments::description,
     retraining::description,
     traffic::description,
 ];

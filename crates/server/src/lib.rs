@@ -49,6 +49,7 @@ mod data_folder;
 mod datasets;
 mod describe;
 mod events;
+mod experiments;
 mod exposition;
 mod fallback_headers;
 mod features;

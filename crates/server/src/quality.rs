@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod api;
+pub(crate) mod columns;
 mod config;
 mod counts;
 mod drift;
@@ -35,6 +36,7 @@ use self::api::{ErasedCaptures, ErasedSubject};
 pub use self::config::{CaptureConfig, CaptureConfigError, CapturedEndpoint};
 use self::drift::{DriftMonitor, PersistedWindow};
 use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
+pub(crate) use self::join::{LabelPages, Labels};
 use self::metrics::QualityMetrics;
 use self::recorder::{Recorder, RecorderContext};
 pub(crate) use self::trigger_facts::{DriftFact, MeasuredFact};
@@ -178,7 +180,7 @@ impl Quality {
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`] if it is not captured.
-    fn check_captured(&self, endpoint: &str) -> Result<f64, InferError> {
+    pub(crate) fn check_captured(&self, endpoint: &str) -> Result<f64, InferError> {
         let rate = self.capture.as_ref().and_then(|one| one.rate(endpoint));
         // `*` is every endpoint that there is.
         let exists = self.serving.would_answer(endpoint, None);
@@ -404,7 +406,7 @@ impl Component for Quality {
 }
 
 /// Runs work on captured files beside the threads that serve connections; what went wrong, in words.
-async fn read_files<T: Send + 'static>(
+pub(crate) async fn read_files<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CaptureError> + Send + 'static,
 ) -> Result<T, String> {
     let done = run_blocking(work).await;
@@ -487,7 +489,7 @@ impl ErasedSubject {
         Subject {
             column: &self.column,
             value: &self.value,
-            id_columns: [rows::PREDICTION_ID, rows::ROW],
+            id_columns: [columns::PREDICTION_ID, columns::ROW],
         }
     }
 }

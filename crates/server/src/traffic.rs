@@ -80,6 +80,8 @@ struct State {
     waiting: BTreeMap<String, String>,
     /// Why policies of the database cannot be followed, by endpoint.
     unusable: BTreeMap<String, String>,
+    /// Endpoints and revisions whose cascade was told to have stopped.
+    told_cascades: BTreeSet<(String, i64)>,
     /// Why the database cannot be read.
     problem: Option<String>,
 }
@@ -137,6 +139,34 @@ impl Traffic {
         loop {
             tokio::time::sleep(POLL).await;
             self.refresh().await;
+            self.tell_stopped_cascades().await;
+        }
+    }
+
+    /// An event for each cascade that has stopped on this server.
+    async fn tell_stopped_cascades(&self) {
+        let mut events = Vec::new();
+        for traffic in self.table().all() {
+            let Some(cascade) = traffic.cascade().filter(|cascade| cascade.is_stopped()) else {
+                continue;
+            };
+            let told = (traffic.endpoint().to_owned(), traffic.revision());
+            if !self.state.lock().told_cascades.insert(told) {
+                continue;
+            }
+            let (endpoint, first) = (traffic.endpoint(), cascade.cascade().first.as_str());
+            let counts = cascade.counts();
+            warn!(endpoint, first, "the cascade stopped: it agrees too rarely");
+            let event = Event::new("cascade.stopped", crate::clock::now_ms())
+                .about(endpoint, first)
+                .with("audited", counts.audited)
+                .with("disagreed", counts.disagreed)
+                .with("agreement", cascade.cascade().agreement.unwrap_or(1.0));
+            events.push(event);
+        }
+        if !events.is_empty() {
+            events.into_iter().for_each(|event| self.events.add(event));
+            self.events.persist().await;
         }
     }
 
@@ -289,7 +319,18 @@ impl Component for Traffic {
             .unusable
             .iter()
             .map(|(endpoint, why)| format!("the traffic policy of {endpoint} is not used: {why}"));
+        let cascades = state.told_cascades.iter().filter(|(endpoint, revision)| {
+            let wanted = state.wanted.get(endpoint);
+            wanted.is_some_and(|wanted| wanted.revision() == *revision)
+        });
+        let cascades = cascades.map(|(endpoint, _)| {
+            format!("the cascade of {endpoint} stopped: its first version agrees too rarely")
+        });
         let problem = state.problem.iter().cloned();
-        problem.chain(waiting).chain(unusable).collect()
+        problem
+            .chain(waiting)
+            .chain(unusable)
+            .chain(cascades)
+            .collect()
     }
 }

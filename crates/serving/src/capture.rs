@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tidegate_core::Tensor;
@@ -76,6 +76,7 @@ impl Capture {
             endpoint: endpoint.into(),
             tenant: tenant.into(),
             content,
+            exposure: OnceLock::new(),
             capture: self.clone(),
         }))
     }
@@ -123,7 +124,20 @@ pub struct Prediction {
     endpoint: Box<str>,
     tenant: Box<str>,
     content: Option<Mutex<PredictionContent>>,
+    /// Whose request it was, if that user takes part in an experiment.
+    exposure: OnceLock<Box<ExposedUser>>,
     capture: Arc<Capture>,
+}
+
+/// A user of an experiment, and the arm that they have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExposedUser {
+    /// The experiment.
+    pub experiment: String,
+    /// The version of the arm, as the experiment names it.
+    pub arm: String,
+    /// The user, as a hash that is the experiment's own.
+    pub user: u64,
 }
 
 /// What went into a version and came out of it.
@@ -175,6 +189,19 @@ impl Prediction {
     /// Whether it is among those that are kept.
     pub fn is_captured(&self) -> bool {
         self.content.is_some()
+    }
+
+    /// Notes the experiment that has chosen the version: the user counts for the arm, whatever comes of
+    /// the request.
+    pub(crate) fn set_exposure(&self, exposed: impl FnOnce() -> ExposedUser) {
+        if self.content.is_some() {
+            self.exposure.get_or_init(|| Box::new(exposed()));
+        }
+    }
+
+    /// The experiment that has chosen the version.
+    pub fn exposure(&self) -> Option<&ExposedUser> {
+        self.exposure.get().map(|exposed| &**exposed)
     }
 
     /// Notes the fields of the request, as records have them.

@@ -61,7 +61,7 @@ mod version_finder;
 mod warmup;
 
 pub use capture::{
-    Capture, Prediction, PredictionContent, RequestFields, is_captured, prediction_ms,
+    Capture, ExposedUser, Prediction, PredictionContent, RequestFields, is_captured, prediction_ms,
 };
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use endpoints::{
@@ -103,7 +103,8 @@ pub use source::{
 };
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
 pub use traffic::{
-    EndpointTraffic, OutputValue, OutputWatch, RequiredVersions, ShadowReport, TrafficError,
-    TrafficTable, WatchedOutput, WatchedVersion, WorstDisagreement, named_versions,
+    CascadeCounts, EndpointTraffic, OutputValue, OutputWatch, RequiredVersions, RunningCascade,
+    ShadowReport, TrafficError, TrafficTable, WatchedOutput, WatchedVersion, WorstDisagreement,
+    named_versions,
 };
 pub use version::{Version, VersionPlan, compile_graph, compile_pipeline};

@@ -19,6 +19,7 @@ mod answer_codec;
 mod answer_memory;
 mod attempt;
 mod cached;
+mod cascade;
 mod exchange;
 mod execute;
 mod fallback;
@@ -113,18 +114,27 @@ impl Serving {
             }
         }
         let mut commit = None;
-        let mut response = match (stepped, self.fallbacks_of(authorized.resource())) {
-            (Some(step), _) => {
+        let mut first = None;
+        if stepped.is_none()
+            && let Some(traffic) = self.traffic().cascade(authorized.resource())
+        {
+            let asking = self.ask_first(&traffic, exchange, authorized, record, &mut received);
+            // Boxed: requests of endpoints without a cascade need not carry the place for it.
+            first = Box::pin(asking).await?;
+        }
+        let mut response = match (first, stepped, self.fallbacks_of(authorized.resource())) {
+            (Some(response), ..) => response,
+            (None, Some(step), _) => {
                 let (response, pending) = step.split();
                 commit = Some(pending);
                 response
             }
-            (None, None) => {
+            (None, None, None) => {
                 let received = &mut received;
                 pin!(self.attempt(exchange, authorized, record, received, None, None)).await?
             }
             // Boxed: requests of endpoints without fallbacks need not carry the place for them.
-            (None, Some((fallbacks, chain))) => {
+            (None, None, Some((fallbacks, chain))) => {
                 let received = &mut received;
                 let chained =
                     self.attempt_chain(fallbacks, chain, exchange, authorized, record, received);

@@ -39,7 +39,10 @@ impl Serving {
             gateway: Arc::new(Gateway::open()),
             metrics: models.request_metrics().clone(),
             sequences: Arc::new(SequenceTable::new(models.clone())),
-            traffic: TrafficTable::new(models.load_metrics().shadow_requests().clone()),
+            traffic: TrafficTable::new(
+                models.load_metrics().shadow_requests().clone(),
+                models.load_metrics().cascades().clone(),
+            ),
             finder: VersionFinder {
                 models,
                 fleet: None,

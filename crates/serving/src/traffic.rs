@@ -7,6 +7,7 @@
 //!
 //! Requests read a snapshot without a lock. A server without any policy reads one flag.
 
+mod cascade;
 mod endpoint_traffic;
 mod output_watch;
 mod shadow_copy;
@@ -22,6 +23,8 @@ use http::HeaderMap;
 use prometheus::IntCounterVec;
 use tidegate_gateway::Caller;
 
+pub use self::cascade::{CascadeCounts, RunningCascade};
+pub(crate) use self::cascade::{CascadeMetrics, FirstOutcome};
 pub(crate) use self::endpoint_traffic::Chosen;
 pub use self::endpoint_traffic::{EndpointTraffic, TrafficError, named_versions};
 pub use self::output_watch::{OutputValue, OutputWatch, WatchedOutput, WatchedVersion};
@@ -38,6 +41,7 @@ pub struct TrafficTable {
     /// What is noted of the outputs of endpoints whose versions are compared.
     watches: ArcSwap<Watches>,
     shadows: ShadowQueue,
+    cascades: CascadeMetrics,
 }
 
 type Endpoints = HashMap<String, Arc<EndpointTraffic>>;
@@ -45,12 +49,13 @@ type Watches = HashMap<String, Arc<OutputWatch>>;
 
 impl TrafficTable {
     /// No policies yet.
-    pub(crate) fn new(shadow_requests: IntCounterVec) -> Self {
+    pub(crate) fn new(shadow_requests: IntCounterVec, cascades: CascadeMetrics) -> Self {
         Self {
             is_active: AtomicBool::new(false),
             endpoints: ArcSwap::default(),
             watches: ArcSwap::default(),
-            shadows: ShadowQueue::new(shadow_requests),
+            shadows: ShadowQueue::new(shadow_requests, cascades.audits.clone()),
+            cascades,
         }
     }
 
@@ -123,6 +128,26 @@ impl TrafficTable {
         let traffic = endpoints.get(&target.endpoint)?;
         let watch = self.watches.load().get(&target.endpoint).cloned();
         Some(Box::new(traffic.choose(caller, headers, watch)))
+    }
+
+    /// The policy of an endpoint with a cascade; `None` for a request that names a version.
+    #[inline]
+    pub(crate) fn cascade(&self, target: &Target) -> Option<Arc<EndpointTraffic>> {
+        if !self.is_active.load(Ordering::Acquire) || target.version.is_some() {
+            return None;
+        }
+        let endpoints = self.endpoints.load();
+        let traffic = endpoints.get(&target.endpoint)?;
+        traffic.cascade().map(|_| traffic.clone())
+    }
+
+    /// Counts what became of a request in the first version of a cascade.
+    pub(crate) fn count_first(&self, traffic: &EndpointTraffic, outcome: FirstOutcome) {
+        if let Some(cascade) = traffic.cascade() {
+            cascade.count(outcome);
+        }
+        let labels = [traffic.endpoint(), outcome.name()];
+        self.cascades.requests.with_label_values(&labels).inc();
     }
 
     pub(crate) fn shadows(&self) -> &ShadowQueue {

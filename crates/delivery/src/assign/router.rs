@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use super::compiled::{CompiledSplit, index_of};
+use super::experiments::{CompiledExperiment, ExposedArm, Exposure};
 use super::point::{Salt, scale};
 use super::sequence::Sequence;
 use crate::policy::{Attribute, Condition, Share, TrafficPolicy, VersionName};
@@ -18,6 +19,8 @@ pub struct Router {
     sticky: Option<Attribute>,
     rules: Vec<CompiledRule>,
     split: CompiledSplit,
+    experiments: Vec<CompiledExperiment>,
+    cascade: Option<CompiledCascade>,
     shadows: Vec<CompiledShadow>,
 }
 
@@ -34,6 +37,13 @@ struct CompiledShadow {
     sequence: Sequence,
 }
 
+#[derive(Debug)]
+struct CompiledCascade {
+    first: usize,
+    audit: Share,
+    sequence: Sequence,
+}
+
 /// The version of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
@@ -46,6 +56,8 @@ pub struct Choice {
     pub rule: Option<usize>,
     /// The hash of the request's sticky key, if that decided.
     pub key_hash: Option<u64>,
+    /// The experiment that decided, if the request is a part of one.
+    pub exposure: Option<Exposure>,
 }
 
 /// Segments that are not those of the policy.
@@ -88,6 +100,15 @@ impl Router {
                 split,
             });
         }
+        let mut experiments = Vec::with_capacity(policy.experiments().len());
+        for experiment in policy.experiments() {
+            experiments.push(CompiledExperiment::new(experiment, &mut versions));
+        }
+        let cascade = policy.cascade().map(|cascade| CompiledCascade {
+            first: index_of(&cascade.first, &mut versions),
+            audit: cascade.audit,
+            sequence: starts.next(),
+        });
         let mut shadows = Vec::with_capacity(policy.shadows().len());
         for shadow in policy.shadows() {
             shadows.push(CompiledShadow {
@@ -103,6 +124,8 @@ impl Router {
             sticky,
             rules,
             split,
+            experiments,
+            cascade,
             shadows,
         })
     }
@@ -113,9 +136,14 @@ impl Router {
     }
 
     /// The version for a request. `value` says what the request has of an attribute, as text; it is
-    /// asked for what rules look at, and for the sticky key.
+    /// asked for what rules look at, for whose request it is, and for the sticky key.
     pub fn choose<'a>(&self, value: impl Fn(&Attribute) -> Option<Cow<'a, str>>) -> Choice {
         let rule = self.rules.iter().position(|rule| rule.applies(&value));
+        if rule.is_none()
+            && let Some(choice) = self.choose_by_experiment(&value)
+        {
+            return choice;
+        }
         let split = rule.map_or(&self.split, |rule| &self.rules[rule].split);
         let key = self.sticky.as_ref().and_then(&value);
         let key_hash = key.map(|key| self.salt.hash(&key));
@@ -125,7 +153,67 @@ impl Router {
             share,
             rule,
             key_hash,
+            exposure: None,
         }
+    }
+
+    /// The version that a cascade asks first; `None` without one, and for requests that a rule or an
+    /// experiment decides.
+    pub fn first_of_cascade<'a>(
+        &self,
+        value: impl Fn(&Attribute) -> Option<Cow<'a, str>>,
+    ) -> Option<Choice> {
+        let cascade = self.cascade.as_ref()?;
+        if self.rules.iter().any(|rule| rule.applies(&value))
+            || self
+                .experiments
+                .iter()
+                .any(|experiment| experiment.expose(&value).is_some())
+        {
+            return None;
+        }
+        Some(Choice {
+            version: cascade.first,
+            share: Share::ALL,
+            rule: None,
+            key_hash: None,
+            exposure: None,
+        })
+    }
+
+    /// Whether a version of the weights checks this answer of a cascade.
+    pub fn is_audited(&self) -> bool {
+        let cascade = self.cascade.as_ref();
+        cascade.is_some_and(|cascade| cascade.sequence.next_point() < cascade.audit.parts())
+    }
+
+    /// The version of the arm of a user who takes part in an experiment.
+    fn choose_by_experiment<'a>(
+        &self,
+        value: &impl Fn(&Attribute) -> Option<Cow<'a, str>>,
+    ) -> Option<Choice> {
+        for (experiment, compiled) in self.experiments.iter().enumerate() {
+            if let Some(exposed) = compiled.expose(value) {
+                let ExposedArm {
+                    arm,
+                    user,
+                    version,
+                    share,
+                } = exposed;
+                return Some(Choice {
+                    version,
+                    share,
+                    rule: None,
+                    key_hash: None,
+                    exposure: Some(Exposure {
+                        experiment,
+                        arm,
+                        user,
+                    }),
+                });
+            }
+        }
+        None
     }
 
     /// The versions that get a copy of a request that `answered_by` answers. A version gets no copy

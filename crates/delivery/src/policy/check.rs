@@ -1,6 +1,7 @@
 //! From a written policy to a valid one.
 
 use super::condition::{Condition, Test};
+use super::experiment;
 use super::problem::{InvalidPolicy, PolicyProblem};
 use super::split::Split;
 use super::written::{Fallback, WrittenCondition, WrittenPolicy, WrittenRule};
@@ -26,6 +27,10 @@ impl TryFrom<WrittenPolicy> for TrafficPolicy {
             &mut problems,
         );
         let rules = check_rules(&written.rules, &mut problems);
+        let experiments = experiment::check(&written.experiments, &mut problems);
+        if let Some(cascade) = &written.cascade {
+            cascade.check(&mut problems);
+        }
         check_shadows(&written.shadows, &mut problems);
         check_fallbacks(&written.fallbacks, &mut problems);
         if !problems.is_empty() {
@@ -35,6 +40,8 @@ impl TryFrom<WrittenPolicy> for TrafficPolicy {
             split,
             sticky: written.sticky,
             rules,
+            experiments,
+            cascade: written.cascade,
             shadows: written.shadows,
             fallbacks: written.fallbacks,
         })

@@ -3,7 +3,7 @@
 use super::share::Share;
 use super::split::Split;
 use super::written::Fallback;
-use super::{Rule, Shadow, TrafficPolicy};
+use super::{Experiment, Rule, Shadow, TrafficPolicy};
 
 /// The changes from one policy to the next, one in a line; empty if there are none.
 ///
@@ -33,6 +33,15 @@ pub fn diff(before: &TrafficPolicy, after: &TrafficPolicy) -> Vec<String> {
     }
     diff_split("", &before.split, &after.split, &mut changes);
     diff_rules(&before.rules, &after.rules, &mut changes);
+    diff_experiments(&before.experiments, &after.experiments, &mut changes);
+    if before.cascade != after.cascade {
+        let name = |policy: &TrafficPolicy| match &policy.cascade {
+            None => "none".to_owned(),
+            Some(cascade) => cascade.to_string(),
+        };
+        let (old, new) = (name(before), name(after));
+        changes.push(format!("cascade: {old} -> {new}"));
+    }
     diff_shadows(&before.shadows, &after.shadows, &mut changes);
     if before.fallbacks != after.fallbacks {
         let (old, new) = (fallback_names(before), fallback_names(after));
@@ -113,6 +122,31 @@ fn split_in_words(split: &Split) -> String {
         .map(|one| format!("version {} with {}", one.version, one.weight))
         .collect();
     words.join(", ")
+}
+
+fn diff_experiments(before: &[Experiment], after: &[Experiment], changes: &mut Vec<String>) {
+    for old in before {
+        if after.iter().all(|new| new.name != old.name) {
+            changes.push(format!("experiment {:?}: removed", old.name));
+        }
+    }
+    for new in after {
+        let words = experiment_in_words(new);
+        match before.iter().find(|old| old.name == new.name) {
+            None => changes.push(format!("experiment {:?}: added: {words}", new.name)),
+            Some(old) if old != new => {
+                let old = experiment_in_words(old);
+                changes.push(format!("experiment {:?}: {old} -> {words}", new.name));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn experiment_in_words(experiment: &Experiment) -> String {
+    let arms = split_in_words(&experiment.arms);
+    let (users, unit) = (experiment.users, &experiment.unit);
+    format!("{users} of the users by {unit}: {arms}")
 }
 
 fn diff_shadows(before: &[Shadow], after: &[Shadow], changes: &mut Vec<String>) {

@@ -45,6 +45,22 @@ pub enum PolicyProblem {
     NoValues { place: String, attribute: String },
     #[error("{place}: the condition on {attribute} compares with a number that is not finite")]
     NotFinite { place: String, attribute: String },
+    #[error("an experiment has no name")]
+    NoExperimentName,
+    #[error("there are two experiments {0:?}")]
+    DuplicateExperiment(String),
+    #[error("{0} needs at least two arms: versions that are compared")]
+    OneArm(String),
+    #[error("{0}: users must be above 0% and, with skip, at most 100%")]
+    Users(String),
+    #[error("experiments {one:?} and {other:?} of the same group share users")]
+    SharedUsers { one: String, other: String },
+    #[error("the confidence of the cascade must be above 0 and at most 1")]
+    Confidence,
+    #[error("the agreement of the cascade must be above 0 and at most 1")]
+    Agreement,
+    #[error("the agreement of the cascade needs an audit: a share of answers that are checked")]
+    NoAudit,
     #[error("there are two shadows of version {0}")]
     DuplicateShadow(VersionName),
     #[error("fallback {0} needs exactly one of version, endpoint and cached_max_age_ms")]

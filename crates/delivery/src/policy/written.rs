@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::attribute::Attribute;
+use super::cascade::Cascade;
 use super::condition::{Condition, Test};
+use super::experiment::{Experiment, WrittenExperiment};
 use super::share::Share;
 use super::split::Split;
 use super::version_name::VersionName;
@@ -22,6 +24,12 @@ pub struct WrittenPolicy {
     /// The first rule that applies decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<WrittenRule>,
+    /// Experiments on users: a rule that applies goes before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<WrittenExperiment>,
+    /// A version that is asked first, and answers where it is confident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<Cascade>,
     /// Versions that get copies of requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadows: Vec<Shadow>,
@@ -100,6 +108,12 @@ impl From<TrafficPolicy> for WrittenPolicy {
             sticky: policy.sticky,
             versions: written_versions(&policy.split),
             rules: policy.rules.into_iter().map(written_rule).collect(),
+            experiments: policy
+                .experiments
+                .into_iter()
+                .map(written_experiment)
+                .collect(),
+            cascade: policy.cascade,
             shadows: policy.shadows,
             fallbacks: policy.fallbacks,
         }
@@ -111,6 +125,17 @@ fn written_rule(rule: Rule) -> WrittenRule {
         versions: written_versions(&rule.split),
         name: rule.name,
         when: rule.when.into_iter().map(WrittenCondition::from).collect(),
+    }
+}
+
+fn written_experiment(experiment: Experiment) -> WrittenExperiment {
+    WrittenExperiment {
+        arms: written_versions(&experiment.arms),
+        name: experiment.name,
+        unit: experiment.unit,
+        group: experiment.group,
+        skip: Some(experiment.skip).filter(|skip| *skip > Share::NONE),
+        users: Some(experiment.users),
     }
 }
 

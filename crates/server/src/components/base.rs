@@ -19,6 +19,7 @@ use crate::cost::Costs;
 use crate::data_folder::DiskMetrics;
 use crate::datasets::{DatasetPlace, ServerDatasets};
 use crate::events::EventJournal;
+use crate::experiments::{Experiments, ExperimentsContext};
 use crate::exposition::MetricExposition;
 use crate::features::Features;
 use crate::gpu::Gpus;
@@ -181,6 +182,22 @@ impl Base {
             registry: self.registry.clone(),
         };
         Rollouts::new(config.clone(), context)
+    }
+
+    pub(super) fn experiments(
+        &self,
+        traffic: &Arc<Traffic>,
+        quality: &Arc<Quality>,
+        events: &Arc<EventJournal>,
+    ) -> Experiments {
+        Experiments::new(ExperimentsContext {
+            serving: self.serving.clone(),
+            traffic: traffic.clone(),
+            quality: quality.clone(),
+            events: events.clone(),
+            server: self.server.clone(),
+            server_name: self.environment.name.clone(),
+        })
     }
 
     pub(super) fn traffic(

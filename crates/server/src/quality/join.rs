@@ -13,9 +13,10 @@ use tidegate_serving::prediction_ms;
 use tidegate_store::{Feedback, Store};
 use uuid::Uuid;
 
+use super::columns::{PREDICTION_ID, ROW, TENANT};
 use super::counts::{AccuracyCounts, Answered};
 use super::read_files;
-use super::rows::{PREDICTION_ID, ROW, TENANT, output_column};
+use super::rows::output_column;
 
 /// Labels that are in memory at once.
 const PAGE: i64 = 200_000;
@@ -35,7 +36,7 @@ pub(super) struct Counted {
 }
 
 /// Labels by prediction and row.
-type Labels = HashMap<(Uuid, u32), Vec<GivenLabel>>;
+pub(crate) type Labels = HashMap<(Uuid, u32), Vec<GivenLabel>>;
 
 /// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
 /// named. Reads the partition once for each page of labels, so that any number of them takes bounded
@@ -50,28 +51,10 @@ pub(super) async fn count(
     target: &LabelTarget,
     segment: Option<&str>,
 ) -> Result<Counted, String> {
-    let time_ms = milliseconds(key);
     let mut counted = Counted::default();
-    let mut after: Option<(String, i64, String)> = None;
     let mut is_first = true;
-    loop {
-        let from = after.as_ref();
-        let from = from.map(|(id, row, tenant)| (id.as_str(), *row, tenant.as_str()));
-        let page = store
-            .feedback(&key.endpoint, time_ms.clone(), from, PAGE)
-            .await
-            .map_err(|error| error.to_string())?;
-        let is_last = page.len() < PAGE as usize;
-        after = page.last().map(|last| {
-            let Feedback {
-                prediction_id,
-                row,
-                tenant,
-                ..
-            } = last;
-            (prediction_id.clone(), *row, tenant.clone())
-        });
-        let labels = by_prediction(page);
+    let mut pages = LabelPages::of(key);
+    while let Some(labels) = pages.next(store).await? {
         let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
         let segment = segment.map(str::to_owned);
         let counting =
@@ -82,9 +65,54 @@ pub(super) async fn count(
         }
         counted.merge(&page);
         is_first = false;
-        if is_last {
-            return Ok(counted);
+    }
+    Ok(counted)
+}
+
+/// The labels of the predictions of a partition, so many at a time that any number of them takes bounded
+/// memory.
+pub(crate) struct LabelPages {
+    key: PartitionKey,
+    /// The last row of the page before.
+    after: Option<(String, i64, String)>,
+    is_over: bool,
+}
+
+impl LabelPages {
+    pub(crate) fn of(key: &PartitionKey) -> Self {
+        Self {
+            key: key.clone(),
+            after: None,
+            is_over: false,
         }
+    }
+
+    /// The next page; the first one comes also if there are no labels.
+    ///
+    /// # Errors
+    /// Why the labels cannot be read.
+    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Labels>, String> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let from = self.after.as_ref();
+        let from = from.map(|(id, row, tenant)| (id.as_str(), *row, tenant.as_str()));
+        let time_ms = milliseconds(&self.key);
+        let page = store
+            .feedback(&self.key.endpoint, time_ms, from, PAGE)
+            .await;
+        let page = page.map_err(|error| error.to_string())?;
+        self.is_over = page.len() < PAGE as usize;
+        self.after = page.last().map(|last| {
+            let Feedback {
+                prediction_id,
+                row,
+                tenant,
+                ..
+            } = last;
+            (prediction_id.clone(), *row, tenant.clone())
+        });
+        Ok(Some(by_prediction(page)))
     }
 }
 

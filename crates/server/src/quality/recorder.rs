@@ -164,6 +164,7 @@ impl Recording {
             tenant: prediction.tenant(),
             outcome: finished.outcome,
             took: finished.took,
+            exposure: prediction.exposure(),
         };
         if finished.outcome == Outcome::Answered {
             self.context.drift.add(version, &content, now_ms());

@@ -16,12 +16,12 @@ use tidegate_columns::{of_tensor, whole};
 use tidegate_core::{FieldType, Tensor, TensorSpec, TensorView};
 use tidegate_pipeline::Column;
 use tidegate_redaction::Redactor;
-use tidegate_serving::{Outcome, PredictionContent, Version};
+use tidegate_serving::{ExposedUser, Outcome, PredictionContent, Version};
 use uuid::Uuid;
 
-pub(super) const PREDICTION_ID: &str = "prediction_id";
-pub(super) const ROW: &str = "row";
-pub(super) const TENANT: &str = "tenant";
+use super::columns::{
+    ANSWERED, ARM, EXPERIMENT, LATENCY_US, OUTCOME, PREDICTION_ID, ROW, TENANT, TIME, USER,
+};
 
 /// What is known of a prediction beside its content.
 pub(super) struct CapturedCall<'a> {
@@ -30,6 +30,8 @@ pub(super) struct CapturedCall<'a> {
     pub(super) tenant: &'a str,
     pub(super) outcome: Outcome,
     pub(super) took: Duration,
+    /// Whose request it was, if that user takes part in an experiment.
+    pub(super) exposure: Option<&'a ExposedUser>,
 }
 
 /// The column of an output of the model.
@@ -126,28 +128,36 @@ fn about(
     let took_us = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
     let numbers = row_numbers(content).map(|row| u32::try_from(row).unwrap_or(u32::MAX));
     let outcome = match call.outcome {
-        Outcome::Answered => "answered",
+        Outcome::Answered => ANSWERED,
         Outcome::Failed(code) => code.name(),
         Outcome::Abandoned => "abandoned",
     };
     let columns: [(&str, ArrayRef); 8] = [
         (PREDICTION_ID, text(&call.id.to_string())),
         (ROW, Arc::new(UInt32Array::from_iter_values(numbers))),
-        ("time", Arc::new(time.with_timezone("UTC"))),
+        (TIME, Arc::new(time.with_timezone("UTC"))),
         ("model", text(version.model())),
         // Not `version`: the folders of the partition have that name.
         ("model_version", text(version.number())),
         (TENANT, text(call.tenant)),
-        ("outcome", text(outcome)),
+        (OUTCOME, text(outcome)),
         (
-            "latency_us",
+            LATENCY_US,
             Arc::new(UInt64Array::from_iter_values(std::iter::repeat_n(
                 took_us, rows,
             ))),
         ),
     ];
+    let exposure = call.exposure.map(|exposed| {
+        [
+            (EXPERIMENT, text(&exposed.experiment)),
+            (ARM, text(&exposed.arm)),
+            (USER, text(&format!("{:016x}", exposed.user))),
+        ]
+    });
     columns
         .into_iter()
+        .chain(exposure.into_iter().flatten())
         .map(|(name, array)| (name.to_owned(), array))
         .collect()
 }

@@ -115,11 +115,37 @@ impl Traffic {
             policy,
         };
         let mut write = store.write(&wanted.actor).await.map_err(unavailable)?;
-        refuse_during_rollout(&mut write, wanted.endpoint).await?;
+        self.refuse_during_rollout(&mut write, wanted.endpoint)
+            .await?;
         let changed = self.change_within(&mut write, checked).await?;
         write.commit().await.map_err(unavailable)?;
         self.refresh().await;
         Ok(changed)
+    }
+
+    /// A change of somebody else would be undone by the next step of a rollout, and would spoil what it
+    /// compares.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Conflict`] during a rollout, [`ErrorCode::TrafficUnavailable`].
+    pub(crate) async fn refuse_during_rollout(
+        &self,
+        write: &mut Write,
+        endpoint: &str,
+    ) -> Result<(), InferError> {
+        let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
+        if last.is_none_or(|last| last.action != ROLLOUT) {
+            return Ok(());
+        }
+        let message = format!(
+            "a rollout of \"{endpoint}\" is under way and decides its traffic: abort or promote it first"
+        );
+        Err(InferError::new(ErrorCode::Conflict, message))
+    }
+
+    /// The policy of an endpoint in the configuration.
+    pub(crate) fn configured_policy(&self, endpoint: &str) -> Option<&TrafficPolicy> {
+        self.configured.get(endpoint)
     }
 
     /// The policy of an endpoint as a transaction sees it, also one of the configuration.
@@ -229,18 +255,6 @@ pub(crate) struct CheckedChange<'a> {
     pub(crate) expected: Option<i64>,
     /// The policy since then; `None` to remove it.
     pub(crate) policy: Option<TrafficPolicy>,
-}
-
-/// A person's change would be undone by the next step of a rollout, and would spoil what it compares.
-async fn refuse_during_rollout(write: &mut Write, endpoint: &str) -> Result<(), InferError> {
-    let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
-    if last.is_none_or(|last| last.action != ROLLOUT) {
-        return Ok(());
-    }
-    let message = format!(
-        "a rollout of \"{endpoint}\" is under way and decides its traffic: abort or promote it first"
-    );
-    Err(InferError::new(ErrorCode::Conflict, message))
 }
 
 /// What going back leads to.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_delivery::policy::Share;
+use tidegate_delivery::policy::{Share, Split};
 use tidegate_serving::{EndpointTraffic, ErrorCode, InferError, RequiredVersions, Version};
 use tracing::info;
 
@@ -81,7 +81,19 @@ impl Traffic {
                 Err(error) => return Some(format!("version {version}: {}", error.message)),
             }
         }
-        None
+        self.cascade_problem(traffic)
+    }
+
+    /// Why the first version of a cascade cannot answer for those of the weights, all of which are loaded.
+    fn cascade_problem(&self, traffic: &EndpointTraffic) -> Option<String> {
+        let cascade = traffic.cascade()?;
+        let loaded = |version: &str| self.serving.version(traffic.endpoint(), Some(version)).ok();
+        let name = cascade.cascade().first.as_str();
+        let first = loaded(name)?;
+        let others = traffic.policy().split().versions().iter();
+        let mut others = others.filter_map(|other| loaded(other.version.as_str()));
+        let problem = others.find_map(|other| cascade.problem(&first, &other))?;
+        Some(format!("version {name} cannot be asked first: {problem}"))
     }
 
     /// Whether the load of a version was asked for. Once is enough, and each time counts as a request
@@ -128,14 +140,13 @@ impl Traffic {
     }
 }
 
-/// The versions that get requests by weight or by a rule.
+/// The versions that get requests by weight, by a rule or by an experiment.
 fn answering(traffic: &EndpointTraffic) -> BTreeSet<&str> {
-    let policy = traffic.policy();
-    let splits = policy.rules().iter().map(|rule| &rule.split);
-    let splits = splits.chain(std::iter::once(policy.split()));
-    let versions = splits.flat_map(|split| split.versions());
+    let versions = traffic.policy().splits().flat_map(Split::versions);
+    let first = traffic.policy().cascade();
     versions
         .filter(|weighted| weighted.weight > Share::NONE)
         .map(|weighted| weighted.version.as_str())
+        .chain(first.map(|cascade| cascade.first.as_str()))
         .collect()
 }

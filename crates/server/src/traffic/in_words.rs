@@ -30,6 +30,12 @@ fn added(policy: &TrafficPolicy) -> Vec<String> {
     for rule in policy.rules() {
         lines.push(format!("rule {:?}: added", rule.name));
     }
+    for experiment in policy.experiments() {
+        lines.push(format!("experiment {:?}: added", experiment.name));
+    }
+    if let Some(cascade) = policy.cascade() {
+        lines.push(format!("cascade: {cascade}"));
+    }
     for shadow in policy.shadows() {
         lines.push(format!(
             "shadow of version {}: added with {}",

@@ -41,12 +41,13 @@ impl Serving {
 
         // route
         let headers = self.traffic().headers(exchange);
+        let first = record.first_of_cascade.take();
         let Routed {
             version,
             cold_start,
             chosen,
         } = self
-            .route(authorized, fallback, headers, deadline, at)
+            .route(authorized, fallback, (headers, first), deadline, at)
             .await?;
         if let (Some(chosen), None) = (&chosen, fallback) {
             chosen.note(&version, record);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::observation::{Observation, Observations, Outcome};
-use crate::traffic::ShadowCopy;
+use crate::traffic::{Chosen, ShadowCopy};
 use crate::version_counters::VersionCounters;
 use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
 
@@ -26,7 +26,9 @@ pub(crate) struct RequestRecord<'a> {
     fallback: Option<Box<FallbackStatus>>,
     /// What its endpoint's capture notes of it; `None` if the endpoint is not captured, or if nothing that a
     /// version has predicted is the answer.
-    pub(super) prediction: Option<Arc<Prediction>>,
+    pub(crate) prediction: Option<Arc<Prediction>>,
+    /// The first version of a cascade, before it is asked.
+    pub(super) first_of_cascade: Option<Box<Chosen>>,
     /// A copy for shadows, once the request is answered.
     pub(super) shadow_copy: Option<Box<ShadowCopy>>,
     /// When encoding began, of requests with a trace.
@@ -47,6 +49,7 @@ impl<'a> RequestRecord<'a> {
             timing: Timing::default(),
             fallback: None,
             prediction: None,
+            first_of_cascade: None,
             shadow_copy: None,
             encoding: None,
             has_ended: false,

@@ -27,18 +27,20 @@ pub(super) struct Routed {
 impl Serving {
     /// Picks the version for a request whose caller may ask for it; that of a fallback of its endpoint,
     /// if one is given. Whoever may call an endpoint is served by its fallbacks. `headers` are what traffic
-    /// policies may look at; `None` if there are no policies.
+    /// policies may look at; `None` if there are no policies. `first` is the first
+    /// version of the endpoint's cascade, if that is asked.
     pub(super) async fn route(
         &self,
         authorized: &Authorized<Target>,
         fallback: Option<&Target>,
-        headers: Option<&HeaderMap>,
+        (headers, first): (Option<&HeaderMap>, Option<Box<Chosen>>),
         deadline: Option<Instant>,
         received: Instant,
     ) -> Result<Routed, InferError> {
         let target = fallback.unwrap_or(authorized.resource());
         let chosen = match headers {
             None => None,
+            Some(_) if first.is_some() => first,
             Some(headers) => self.traffic().choose(target, authorized.caller(), headers),
         };
         let version = match &chosen {

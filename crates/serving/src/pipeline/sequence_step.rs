@@ -97,8 +97,14 @@ impl Serving {
         } = if request.start {
             turn.restart();
             let headers = exchange.credentials().headers();
-            self.route(authorized, None, Some(headers), deadline, received.at)
-                .await?
+            self.route(
+                authorized,
+                None,
+                (Some(headers), None),
+                deadline,
+                received.at,
+            )
+            .await?
         } else {
             let Some(version) = turn.resume()? else {
                 drop(turn);
@@ -166,7 +172,13 @@ impl Serving {
     ) -> Result<Option<Box<SequenceStep>>, InferError> {
         let deadline = received.request.deadline;
         let routed = self
-            .route(authorized, None, Some(headers), deadline, received.at)
+            .route(
+                authorized,
+                None,
+                (Some(headers), None),
+                deadline,
+                received.at,
+            )
             .await?;
         let Some(sequences) = routed.version.sequences().filter(|_| !request.start) else {
             return Ok(None);

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use thiserror::Error;
-use tidegate_delivery::assign::{Assignment, AssignmentMismatch, Choice, Router};
+use tidegate_delivery::assign::{Assignment, AssignmentMismatch, Choice, Exposure, Router};
 use tidegate_delivery::policy::{Attribute, TrafficPolicy};
 use tidegate_gateway::{Caller, Gateway};
 
-use super::{OutputWatch, ShadowCopy};
+use super::{OutputWatch, RunningCascade, ShadowCopy};
 use crate::pipeline::{Executed, RequestRecord};
-use crate::{InferRequest, Version};
+use crate::{ExposedUser, InferRequest, Version};
 
 /// The traffic policy of an endpoint.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct EndpointTraffic {
     revision: i64,
     policy: TrafficPolicy,
     router: Router,
+    cascade: Option<RunningCascade>,
 }
 
 /// A policy that this server cannot follow.
@@ -54,6 +55,8 @@ pub(crate) struct Chosen {
     watch: Option<Arc<OutputWatch>>,
     /// Whether this request is evidence.
     is_evidence: bool,
+    /// The version that checks the answer of a cascade's first one.
+    auditor: Option<usize>,
 }
 
 /// What sees the answer to a request for which a policy has chosen the version.
@@ -79,6 +82,7 @@ impl EndpointTraffic {
         Ok(Arc::new(Self {
             endpoint: endpoint.into(),
             revision,
+            cascade: policy.cascade().cloned().map(RunningCascade::new),
             policy,
             router,
         }))
@@ -119,6 +123,11 @@ impl EndpointTraffic {
         &self.policy
     }
 
+    /// Its cascade.
+    pub fn cascade(&self) -> Option<&RunningCascade> {
+        self.cascade.as_ref()
+    }
+
     /// Every version that the policy names.
     pub fn versions(&self) -> BTreeSet<String> {
         named_versions(&self.policy)
@@ -132,8 +141,9 @@ impl EndpointTraffic {
     ) -> Chosen {
         let value = |attribute: &Attribute| value_of(attribute, caller, headers);
         let choice = self.router.choose(value);
-        // Whoever a rule applies to is not like the others.
-        let watch = watch.filter(|_| choice.rule.is_none());
+        // Whoever a rule or an experiment applies to is not like the others.
+        let is_by_weight = choice.rule.is_none() && choice.exposure.is_none();
+        let watch = watch.filter(|_| is_by_weight);
         let is_evidence = watch
             .as_ref()
             .is_some_and(|watch| watch.is_first(choice.key_hash));
@@ -142,7 +152,27 @@ impl EndpointTraffic {
             traffic: self.clone(),
             watch,
             is_evidence,
+            auditor: None,
         }
+    }
+
+    /// The first version of the cascade, and whether one of the weights checks its answer; `None` for a
+    /// request that a rule or an experiment decides.
+    pub(crate) fn choose_first(
+        self: &Arc<Self>,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Option<Chosen> {
+        let value = |attribute: &Attribute| value_of(attribute, caller, headers);
+        let choice = self.router.first_of_cascade(value)?;
+        let is_audited = self.router.is_audited();
+        Some(Chosen {
+            choice,
+            traffic: self.clone(),
+            watch: None,
+            is_evidence: false,
+            auditor: is_audited.then(|| self.router.choose(value).version),
+        })
     }
 }
 
@@ -187,6 +217,18 @@ impl Chosen {
         if self.watch.is_some() {
             record.chosen(version.stats().counters(), self.is_evidence);
         }
+        if let (Some(exposure), Some(prediction)) = (self.choice.exposure, &record.prediction) {
+            prediction.set_exposure(|| self.exposed_user(exposure));
+        }
+    }
+
+    fn exposed_user(&self, exposure: Exposure) -> ExposedUser {
+        let experiment = &self.traffic.policy.experiments()[exposure.experiment];
+        ExposedUser {
+            experiment: experiment.name.clone(),
+            arm: self.version().to_owned(),
+            user: exposure.user,
+        }
     }
 
     /// What sees the answer to the request.
@@ -199,6 +241,9 @@ impl Chosen {
 
     /// A copy of the request for the shadows that are to get one.
     fn shadow_copy(&self, request: &InferRequest) -> Option<Box<ShadowCopy>> {
+        if let Some(auditor) = self.auditor {
+            return Some(self.audit_copy(auditor, request));
+        }
         if self.traffic.policy.shadows().is_empty() {
             return None;
         }
@@ -213,6 +258,15 @@ impl Chosen {
         let mut copy = ShadowCopy::new(self.traffic.endpoint.clone(), shadows, request.clone());
         copy.watch = self.watch.clone().filter(|_| self.is_evidence);
         Some(Box::new(copy))
+    }
+
+    /// A copy of the request for the version that checks the answer.
+    fn audit_copy(&self, auditor: usize, request: &InferRequest) -> Box<ShadowCopy> {
+        let auditor: Arc<str> = self.traffic.router.versions()[auditor].as_str().into();
+        let endpoint = self.traffic.endpoint.clone();
+        let mut copy = ShadowCopy::new(endpoint, vec![auditor], request.clone());
+        copy.audit = Some(self.traffic.clone());
+        Box::new(copy)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tidegate_core::Tensor;
 
-use super::OutputWatch;
+use super::{EndpointTraffic, OutputWatch};
 use crate::pipeline::Executed;
 use crate::{InferRequest, Version};
 
@@ -23,6 +23,8 @@ pub(crate) struct ShadowCopy {
     pub(super) primary: Option<(Arc<Version>, NamedOutputs)>,
     /// What is noted of the answers of shadows, if versions of the endpoint are compared.
     pub(super) watch: Option<Arc<OutputWatch>>,
+    /// The policy whose cascade is checked, if it is a check.
+    pub(super) audit: Option<Arc<EndpointTraffic>>,
     /// When its answer was there.
     pub(super) answered: Instant,
 }
@@ -35,6 +37,7 @@ impl ShadowCopy {
             request,
             primary: None,
             watch: None,
+            audit: None,
             answered: Instant::now(),
         }
     }

@@ -16,7 +16,7 @@ use tidegate_core::Tensor;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::shadow_report::difference;
-use super::{Endpoints, ShadowCopy, ShadowReport};
+use super::{EndpointTraffic, Endpoints, ShadowCopy, ShadowReport};
 use crate::{ErrorCode, InferError, InferRequest, Serving, Version, scheduler};
 
 /// Copies that wait, at most.
@@ -44,6 +44,8 @@ pub(crate) struct ShadowQueue {
     /// By endpoint and version.
     reports: Mutex<BTreeMap<EndpointShadow, ShadowReport>>,
     copies: IntCounterVec,
+    /// Checks of cascades.
+    audits: IntCounterVec,
 }
 
 /// A copy in the queue, with the bytes that it holds.
@@ -83,7 +85,7 @@ enum Outcome {
 }
 
 impl ShadowQueue {
-    pub(super) fn new(copies: IntCounterVec) -> Self {
+    pub(super) fn new(copies: IntCounterVec, audits: IntCounterVec) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         Self {
             sender,
@@ -91,6 +93,7 @@ impl ShadowQueue {
             held_bytes: Arc::default(),
             reports: Mutex::default(),
             copies,
+            audits,
         }
     }
 
@@ -132,6 +135,9 @@ impl ShadowQueue {
     }
 
     fn note(&self, copy: &ShadowCopy, shadow: &Arc<str>, outcome: Outcome) {
+        if let Some(traffic) = &copy.audit {
+            return self.note_audit(traffic, copy, &outcome);
+        }
         let primary = copy.primary.as_ref();
         let outputs = primary.map_or(&[][..], |(_, outputs)| outputs.as_slice());
         // Before the lock: comparing takes as long as the outputs are large.
@@ -174,6 +180,23 @@ impl ShadowQueue {
         drop(reports);
         let labels = [&*copy.endpoint, &**shadow, result];
         self.copies.with_label_values(&labels).inc();
+    }
+
+    /// Notes whether a version of the weights agrees with the first version of a cascade.
+    fn note_audit(&self, traffic: &EndpointTraffic, copy: &ShadowCopy, outcome: &Outcome) {
+        let agrees = match (outcome, &copy.primary, traffic.cascade()) {
+            (Outcome::Compared { outputs, .. }, Some((_, first)), Some(cascade)) => {
+                cascade.audit(first, outputs)
+            }
+            _ => None,
+        };
+        let result = match agrees {
+            Some(true) => "agreed",
+            Some(false) => "disagreed",
+            None => "unknown",
+        };
+        let labels = [&*copy.endpoint, result];
+        self.audits.with_label_values(&labels).inc();
     }
 }
 
@@ -293,7 +316,8 @@ mod tests {
     fn copies_without_room_are_counted_and_forgotten_with_their_shadow() {
         let registry = MetricRegistry::new();
         let copies = registry.counter_vec("copies", "copies", &["endpoint", "version", "result"]);
-        let queue = ShadowQueue::new(copies);
+        let audits = registry.counter_vec("audits", "audits", &["endpoint", "result"]);
+        let queue = ShadowQueue::new(copies, audits);
         let copy = || {
             let shadows = vec!["9".into()];
             Box::new(ShadowCopy::new(

@@ -9,6 +9,7 @@ use crate::endpoints::{Breakers, FallbackMetrics};
 use crate::metrics::MetricRegistry;
 use crate::request_metrics::RequestMetrics;
 use crate::sequences::SequenceMetrics;
+use crate::traffic::CascadeMetrics;
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
 
@@ -20,6 +21,7 @@ pub(crate) struct LoadMetrics {
     fallbacks: FallbackMetrics,
     sequences: SequenceMetrics,
     shadow_requests: IntCounterVec,
+    cascades: CascadeMetrics,
     loads: IntCounterVec,
     cold_starts: IntCounterVec,
     duration: Histogram,
@@ -45,6 +47,20 @@ impl LoadMetrics {
                  differently",
                 &["endpoint", "version", "result"],
             ),
+            cascades: CascadeMetrics {
+                requests: registry.counter_vec(
+                    "tidegate_cascade_requests_total",
+                    "Requests of cascades, by what became of them in the first version: it answered \
+                     (first), was not confident enough (unsure), or failed",
+                    &["endpoint", "result"],
+                ),
+                audits: registry.counter_vec(
+                    "tidegate_cascade_audits_total",
+                    "Checked answers of the first version of a cascade: another version agreed, \
+                     disagreed, or that is unknown",
+                    &["endpoint", "result"],
+                ),
+            },
             loads: registry.counter_vec(
                 "tidegate_model_loads_total",
                 "Loads by outcome, ok or failed",
@@ -98,6 +114,11 @@ impl LoadMetrics {
     /// What came of copies of requests, by endpoint, version and result.
     pub(crate) fn shadow_requests(&self) -> &IntCounterVec {
         &self.shadow_requests
+    }
+
+    /// What cascades do.
+    pub(crate) fn cascades(&self) -> &CascadeMetrics {
+        &self.cascades
     }
 
     /// Sets how long the load of a version took, and how much memory.

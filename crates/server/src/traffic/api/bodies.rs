@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tidegate_delivery::policy::{Shadow, TrafficPolicy};
-use tidegate_serving::ShadowReport;
+use tidegate_serving::{EndpointTraffic, ShadowReport};
 use tidegate_store::TrafficChange;
 use utoipa::ToSchema;
 
@@ -31,6 +31,41 @@ pub(crate) struct EndpointPolicy {
     /// The policy.
     #[schema(value_type = Object)]
     policy: TrafficPolicy,
+    /// What its cascade has done on this server since the policy is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cascade: Option<CascadeFigures>,
+}
+
+/// What a cascade has done.
+#[derive(Serialize, ToSchema)]
+struct CascadeFigures {
+    /// Requests that the first version has answered.
+    first: u64,
+    /// Those for which it was not confident enough.
+    unsure: u64,
+    /// Those that it could not answer.
+    failed: u64,
+    /// Answers of the first version that were checked.
+    audited: u64,
+    /// Those of them that named another class.
+    disagreed: u64,
+    /// Whether the first version is not asked any more, as it agreed too rarely.
+    is_stopped: bool,
+}
+
+impl CascadeFigures {
+    fn of(traffic: &EndpointTraffic) -> Option<Self> {
+        let cascade = traffic.cascade()?;
+        let counts = cascade.counts();
+        Some(Self {
+            first: counts.first,
+            unsure: counts.unsure,
+            failed: counts.failed,
+            audited: counts.audited,
+            disagreed: counts.disagreed,
+            is_stopped: cascade.is_stopped(),
+        })
+    }
 }
 
 impl EndpointPolicy {
@@ -60,6 +95,7 @@ impl EndpointPolicy {
             in_force: traffic.is_in_force(&wanted),
             waiting,
             policy: wanted.policy().clone(),
+            cascade: CascadeFigures::of(&wanted),
         })
     }
 }
