@@ -94,7 +94,7 @@ def wait_for(condition):
 
 
 def filled(path):
-    values = {"model": "digits", "version": "1", "name": "none", "id": "none", "trigger": "none", "region": "none", "*path": "none"}
+    values = {"model": "digits", "version": "1", "name": "none", "id": "none", "trigger": "none", "region": "none", "experiment": "none", "*path": "none"}
     return re.sub(r"{([^}]*)}", lambda found: values[found[1]], path)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import requests
 import tritonclient.grpc as grpc
+import tritonclient.http as http
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
@@ -90,6 +91,23 @@ def test_grpc_goes_through_the_cascade_too(server):
         tensor.set_data_from_numpy(np.array([row], np.float32))
         assert client.infer("m", [tensor]).get_response().model_version == expected
     client.close()
+
+
+def test_every_wire_form_reaches_the_second_version(server):
+    put(server, policy())
+    until(lambda: call(server, "GET").json()["in_force"])
+    expected = pytest.approx(1 / (1 + np.exp(-np.array(UNSURE))), rel=1e-6)
+    answer = requests.post(server.url("/v1/models/m:predict"), json={"instances": [{"x": UNSURE}]}, timeout=PATIENCE_S)
+    assert answer.status_code == 200, answer.text
+    predicted = answer.json()["predictions"][0]
+    assert (predicted["y"] if isinstance(predicted, dict) else predicted) == expected
+    client = http.InferenceServerClient(server.http)
+    tensor = http.InferInput("x", [1, 4], "FP32")
+    tensor.set_data_from_numpy(np.array([UNSURE], np.float32))
+    result = client.infer("m", [tensor])
+    assert result.get_response()["model_version"] == SECOND and list(result.as_numpy("y")[0]) == expected
+    client.close()
+    assert figures(server)["unsure"] == 2
 
 
 def test_a_request_that_names_a_version_gets_it(server):

@@ -13,6 +13,7 @@ import requests
 from conftest import BINARY, PATIENCE_S
 from onnx_file import identity, table_lookup
 from parts import Postgres, until
+from test_auth import Keys, bearer, wait_until_known
 from test_fallbacks import model, rows
 from test_rollouts import start_rollout
 from test_traffic import call as traffic
@@ -62,15 +63,14 @@ def server(serve):
     return server
 
 
-def call(server, method, path="", **body):
-    url = server.url(f"/api/experiments{path}")
+def call(server, method, path="", endpoint="m", **body):
+    url = server.url(f"/api/experiments/{endpoint}{path}")
     options = {} if method == "GET" else {"json": body}
     return requests.request(method, url, timeout=PATIENCE_S, **options)
 
 
 def definition(**more):
     return {
-        "endpoint": "m",
         "unit": "header:x-user",
         "arms": HALVES,
         "metrics": [{"name": "conversion"}],
@@ -79,17 +79,16 @@ def definition(**more):
     }
 
 
-def begin(server, name="e", **more):
-    answer = call(server, "POST", f"/{name}", **definition(**more))
+def begin(server, name="e", endpoint="m", **more):
+    answer = call(server, "POST", f"/{name}", endpoint, **definition(**more))
     assert answer.status_code == 201, answer.text
-    until(lambda: call(server, "GET", f"/{name}").json()["is_assigned"])
-    endpoint = answer.json()["endpoint"]
+    until(lambda: call(server, "GET", f"/{name}", endpoint).json()["is_assigned"])
     until(lambda: traffic(server, "GET", f"/{endpoint}").json()["in_force"])
     return answer.json()
 
 
-def shown(server, name="e"):
-    answer = call(server, "GET", f"/{name}")
+def shown(server, name="e", endpoint="m"):
+    answer = call(server, "GET", f"/{name}", endpoint)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -189,7 +188,7 @@ def test_what_was_known_before_makes_the_difference_clearer(server):
         labels.append((answer.headers["tidegate-prediction-id"], amount))
         seen[version].append((before, amount))
     label(server, labels, "n")
-    difference = metric(shown(server)["report"], "2", "amount")["difference"]
+    difference = metric(shown(server, endpoint="n")["report"], "2", "amount")["difference"]
     known, amounts = np.array(seen["1"] + seen["2"]).T
     theta = np.cov(known, amounts)[0, 1] / np.var(known, ddof=1)
     means = {version: np.mean([amount - theta * before for before, amount in pairs]) for version, pairs in seen.items()}
@@ -228,24 +227,61 @@ def test_experiments_of_a_group_share_no_user(server):
 
 def test_what_is_wrong_is_said(server):
     def refusal(status, code, path="/e", **more):
-        return refused(call(server, "POST", path, **definition(**more)), status, code)
+        url = server.url(f"/api/experiments/m{path}")
+        answer = requests.post(url, json=definition(**more), timeout=PATIENCE_S)
+        return refused(answer, status, code)
 
     assert "version 9" in refusal(400, "invalid_parameter", arms=[HALVES[0], {"version": 9, "weight": "50%"}])
     assert "alias" in refusal(400, "invalid_parameter", arms=[HALVES[0], {"version": "champion", "weight": "50%"}])
-    assert "captured" in refusal(404, "not_found", endpoint="other")
+    assert "captured" in refused(call(server, "POST", "/e", "other", **definition()), 404, "not_found")
+    assert "not on" in refusal(400, "invalid_parameter", endpoint="other")
     assert "before the inputs are read" in refusal(400, "invalid_parameter", unit="field:x")
     assert "letters" in refusal(400, "invalid_parameter", path="/a%20b")
     assert "the weights are 90% together" in refusal(
         400, "invalid_parameter", arms=[{"version": 1, "weight": "50%"}, {"version": 3, "weight": "40%"}]
     )
     assert "unknown field" in refusal(400, "malformed_request", speed=1)
-    assert "no experiment" in refused(call(server, "GET", "/nothing"), 404, "not_found")
+    assert "had no experiment" in refused(call(server, "GET", "/nothing"), 404, "not_found")
     begin(server)
     assert "needs a new one" in refusal(409, "conflict")
     assert call(server, "POST", "/e/stop", reason="enough").status_code == 200
     assert "does not run" in refused(call(server, "POST", "/e/stop"), 409, "conflict")
     assert "needs a new one" in refusal(409, "conflict")
     assert shown(server)["reason"] == "enough"
+
+
+def test_a_stopped_experiment_does_not_come_back(server):
+    begin(server)
+    assert call(server, "POST", "/e/stop").status_code == 200
+    with_experiment = traffic(server, "GET", "/m/history").json()
+    assert any("experiment" in change["action"] for change in with_experiment), with_experiment
+    undone = traffic(server, "POST", "/m/undo")
+    assert undone.status_code == 200, undone.text
+    assert "experiments" not in traffic(server, "GET").json()["policy"]
+    arms = [{"name": "e", "unit": "tenant", "arms": HALVES}]
+    answer = traffic(server, "PUT", policy={"versions": [{"version": 1}], "experiments": arms})
+    assert "tidegate experiment" in refused(answer, 400, "invalid_parameter")
+
+
+def test_experiments_on_one_endpoint_share_its_users(server):
+    begin(server, "a", users="50%")
+    assert "same group" in refused(call(server, "POST", "/b", **definition(users="50%")), 409, "conflict")
+
+
+def test_an_experiment_can_be_stopped_during_a_rollout(server):
+    begin(server, users="50%")
+    start_rollout(server, 3, "20%", "100%", seconds=60)
+    until(lambda: traffic(server, "GET").json()["policy"]["versions"] != [{"version": 1, "weight": "100%"}])
+    assert call(server, "POST", "/e/stop").status_code == 200
+    assert "experiments" not in traffic(server, "GET").json()["policy"]
+    assert requests.post(server.url("/api/rollouts/m/abort"), json={}, timeout=PATIENCE_S).status_code == 200
+    until(lambda: traffic(server, "GET").json()["policy"]["versions"] == [{"version": 1, "weight": "100%"}])
+    assert "experiments" not in traffic(server, "GET").json()["policy"]
+
+
+def test_all_predictions_must_be_captured(serve, tmp_path):
+    server = serve('\n[[capture.endpoint]]\nname = "other"\nrate = 0.5\n')
+    assert "rate = 1.0" in refused(call(server, "POST", "/e", "other", **definition()), 409, "conflict")
 
 
 def test_an_experiment_waits_for_no_rollout(server):
@@ -261,6 +297,9 @@ def test_users_and_labels_survive_a_kill(serve, tmp_path):
     before = {user: ask(server, user) for user in range(100)}
     label(server, [(id, True) for _, id, _ in before.values()])
     assert sum(one["users"] for one in shown(server)["report"]["arms"]) == 100
+    # What was counted is in the database, and must not be counted again.
+    listed = server.url("/api/experiments")
+    until(lambda: requests.get(listed, timeout=PATIENCE_S).json()[0]["conclusion"])
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
     server = serve(**flags)
@@ -275,8 +314,8 @@ def test_the_policy_is_as_before_when_the_last_experiment_stops(serve):
     server = serve()
     assert traffic(server, "GET").status_code == 404
     default, _, _ = ask(server, None)
-    begin(server, "a", users="30%")
-    begin(server, "b", users="40%")
+    begin(server, "a", users="30%", group="g")
+    begin(server, "b", users="40%", group="g")
     assert len(traffic(server, "GET").json()["policy"]["experiments"]) == 2
     assert {ask(server, None)[0] for _ in range(20)} == {default}
     for name in "ab":
@@ -329,7 +368,7 @@ def test_a_bandit_moves_users_to_the_better_arm(server):
         [experiment] = traffic(server, "GET").json()["policy"]["experiments"]
         return [one["weight"] for one in experiment["arms"]]
 
-    until(lambda: weights() == ["5%", "95%"])
+    until(lambda: weights() == ["5%", "95%"], patience_s=90)
     report = shown(server)["report"]
     assert arm(report, "3")["best_probability"] > 0.99 and arm(report, "3")["share"] == "95%"
     versions = collections.Counter(ask(server, user)[0] for user in range(1000, 1200))
@@ -343,18 +382,48 @@ def tidegate(server, *arguments):
 
 def test_the_command_line(server, tmp_path):
     started = tidegate(
-        server, "start", "ranker", "--endpoint", "m", "--arms", "1=50%,3=50%", "--unit", "header:x-user",
+        server, "start", "m", "ranker", "--arms", "1=50%,3=50%", "--unit", "header:x-user",
         "--goal", "conversion", "--equals", "yes", "--missing-after", "1s",
     )
     assert started.returncode == 0 and "experiment ranker of m is running" in started.stdout, started.stderr
     until(lambda: shown(server, "ranker")["is_assigned"])
     seen = ask_users([server], range(250), lambda version: "yes" if version == "3" else "no")
     until(lambda: metric(shown(server, "ranker")["report"], "3")["users"] == len(seen["3"]))
-    text = tidegate(server, "show", "ranker").stdout
+    text = tidegate(server, "show", "m", "ranker").stdout
     assert "version 3 is better" in text and "errors (guardrail)" in text, text
     assert "ranker" in tidegate(server, "list").stdout
-    stopped = tidegate(server, "stop", "ranker", "--reason", "version 3 has won")
+    stopped = tidegate(server, "stop", "m", "ranker", "--reason", "version 3 has won")
     assert stopped.returncode == 0 and "version 3 has won" in stopped.stdout, stopped.stderr
-    wrong = tidegate(server, "start", "ranker", "--endpoint", "m", "--arms", "1=50%", "--unit", "tenant")
+    wrong = tidegate(server, "start", "m", "ranker", "--arms", "1=50%", "--unit", "tenant")
     assert wrong.returncode == 1 and "arms" in wrong.stderr
-    assert json.loads(tidegate(server, "show", "ranker", "--json").stdout)["state"] == "stopped"
+    assert json.loads(tidegate(server, "show", "m", "ranker", "--json").stdout)["state"] == "stopped"
+
+
+def test_the_console_shows_experiments(server):
+    begin(server)
+    ask_users([server], range(250), lambda version: version == "3")
+
+    def page():
+        return requests.get(server.url("/console/experiments"), timeout=PATIENCE_S).text
+
+    assert "Experiments" in page()
+    until(lambda: "version 3 is better" in page())
+    assert "conversion" in page() and "guardrail" in page() and "running" in page()
+
+
+def test_an_experiment_is_for_those_who_may_change_the_traffic_of_its_endpoint(start, tmp_path, models):
+    config = tmp_path / "tidegate.toml"
+    config.write_text(CAPTURE + "[auth]\nenabled = true\n")
+    keys = Keys(tmp_path / "data")
+    deployer = keys.create("deployer", "deployer", "--on", "other")
+    caller = keys.create("caller", "caller")
+    server = start(models, flags=["--config", str(config)], data=tmp_path / "data")
+    wait_until_known(server, deployer)
+    for key, endpoint in [(deployer, "m"), (caller, "m"), (caller, "other")]:
+        url = server.url(f"/api/experiments/{endpoint}/e")
+        answer = requests.post(url, json=definition(), headers=bearer(key), timeout=PATIENCE_S)
+        assert answer.status_code == 403, (endpoint, answer.text)
+    # The endpoint of the path decides, whatever the body says.
+    url = server.url("/api/experiments/other/e")
+    answer = requests.post(url, json=definition(endpoint="m"), headers=bearer(deployer), timeout=PATIENCE_S)
+    assert answer.status_code == 400 and "not on" in answer.text

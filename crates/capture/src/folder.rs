@@ -36,6 +36,8 @@ pub struct Removed {
 const TEMPORARY: &str = "tmp";
 /// Locked by the process that writes.
 const LOCK: &str = ".lock";
+/// Its random id.
+const ID: &str = ".id";
 /// What is noted about a version.
 const NOTE: &str = "_version.json";
 pub(crate) const EXTENSION: &str = "parquet";
@@ -67,6 +69,29 @@ impl CaptureFolder {
         }
         self.clear_unfinished()?;
         Ok(FolderLock { _file: file })
+    }
+
+    /// The random id of the folder, made the first time: it stays the same when the folder is moved. Only for
+    /// the process that holds the lock.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn id(&self) -> Result<String, CaptureError> {
+        let path = self.root.join(ID);
+        match fs::read_to_string(&path) {
+            Ok(id) if !id.is_empty() => return Ok(id),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(CaptureError::io(&path, error));
+            }
+            _ => {}
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        let unfinished = self.root.join(format!("{ID}.tmp"));
+        let written = fs::write(&unfinished, &id)
+            .and_then(|()| File::open(&unfinished)?.sync_all())
+            .and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|error| CaptureError::io(&path, error))?;
+        Ok(id)
     }
 
     fn clear_unfinished(&self) -> Result<(), CaptureError> {

@@ -12,6 +12,7 @@ pub enum Section {
     Alerts,
     Events,
     Rollouts,
+    Experiments,
     Quality,
     Cost,
     Try,
@@ -19,13 +20,14 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the navigation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Home,
         Self::Models,
         Self::Objectives,
         Self::Alerts,
         Self::Events,
         Self::Rollouts,
+        Self::Experiments,
         Self::Quality,
         Self::Cost,
         Self::Try,
@@ -40,6 +42,7 @@ impl Section {
             Self::Alerts => "Alerts",
             Self::Events => "Events",
             Self::Rollouts => "Rollouts",
+            Self::Experiments => "Experiments",
             Self::Quality => "Quality",
             Self::Cost => "Cost",
             Self::Try => "Try",
@@ -55,6 +58,7 @@ impl Section {
             Self::Alerts => "/console/alerts",
             Self::Events => "/console/events",
             Self::Rollouts => "/console/rollouts",
+            Self::Experiments => "/console/experiments",
             Self::Quality => "/console/quality",
             Self::Cost => "/console/cost",
             Self::Try => "/console/try",

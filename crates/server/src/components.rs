@@ -176,6 +176,7 @@ impl ServerComponents {
                 costs: costs.clone(),
                 quality: quality.clone(),
                 rollouts: rollouts.clone(),
+                experiments: experiments.clone(),
             },
         );
         let access_control = base.access_control(&sections.auth);

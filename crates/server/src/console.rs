@@ -34,6 +34,7 @@ use crate::clock::now_ms;
 use crate::component::Component;
 use crate::cost::Costs;
 use crate::events::EventJournal;
+use crate::experiments::Experiments;
 use crate::front_end::FrontEnd;
 use crate::history::History;
 use crate::objectives::Objectives;
@@ -56,6 +57,7 @@ pub(crate) struct Console {
     costs: Arc<Costs>,
     quality: Arc<Quality>,
     rollouts: Arc<Rollouts>,
+    experiments: Arc<Experiments>,
     metrics: ConsoleMetrics,
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct ConsoleSources {
     pub(crate) costs: Arc<Costs>,
     pub(crate) quality: Arc<Quality>,
     pub(crate) rollouts: Arc<Rollouts>,
+    pub(crate) experiments: Arc<Experiments>,
 }
 
 impl Console {
@@ -88,6 +91,7 @@ impl Console {
             costs,
             quality,
             rollouts,
+            experiments,
         } = sources;
         Self {
             is_enabled: config.enabled,
@@ -101,6 +105,7 @@ impl Console {
             costs,
             quality,
             rollouts,
+            experiments,
             metrics,
         }
     }

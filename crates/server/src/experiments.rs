@@ -15,6 +15,7 @@ mod api;
 mod change;
 mod definition;
 mod measure;
+mod page;
 mod report;
 mod users;
 
@@ -39,7 +40,7 @@ use crate::ServerConfig;
 use crate::clock::now_ms;
 use crate::component::Component;
 use crate::events::EventJournal;
-use crate::quality::Quality;
+use crate::quality::{Quality, read_files};
 use crate::routes::Routes;
 use crate::traffic::Traffic;
 
@@ -65,8 +66,10 @@ pub(crate) struct Experiments {
     quality: Arc<Quality>,
     events: Arc<EventJournal>,
     server: ServerConfig,
-    /// The name of this server and of its captured predictions among those that share the database.
+    /// The id of this process among those that share the database.
     own: String,
+    /// Held while users are counted: many who ask at once get one count.
+    counting: tokio::sync::Mutex<HashMap<String, (Instant, ExperimentReport)>>,
     state: Mutex<State>,
 }
 
@@ -84,16 +87,19 @@ pub(crate) struct ExperimentsContext {
 struct State {
     /// The hashes of the parts that are in the database, by experiment.
     written: HashMap<String, Vec<u64>>,
+    /// When users of bandits were moved last.
+    moved: HashMap<String, Instant>,
+    /// The newest experiments, for the console.
+    newest: Vec<StoredExperiment>,
     /// Why experiments are not measured, by experiment; of all under the empty name.
     problems: HashMap<String, String>,
 }
 
 impl Experiments {
     pub(crate) fn new(context: ExperimentsContext) -> Self {
-        let folder = context.quality.capture_folder().root().to_owned();
-        let folder = folder.canonicalize().unwrap_or(folder);
         Self {
-            own: format!("{} {}", context.server_name, folder.display()),
+            own: format!("{}-{:08x}", context.server_name, fastrand::u32(..)),
+            counting: tokio::sync::Mutex::default(),
             serving: context.serving,
             traffic: context.traffic,
             quality: context.quality,
@@ -123,6 +129,11 @@ impl Experiments {
         let Some(store) = store.map_err(|error| error.to_string())? else {
             return Ok(());
         };
+        let newest = store
+            .experiments()
+            .await
+            .map_err(|error| error.to_string())?;
+        self.state.lock().newest = newest;
         let now = ms(now_ms());
         let after = now - MAX_WAIT_MS - SETTLE_MS;
         let all = store.measured_experiments(after).await;
@@ -131,11 +142,16 @@ impl Experiments {
             return Ok(());
         }
         let is_leader = self.is_leader(&store).await?;
-        self.quality.flush().await;
-        for experiment in &all {
-            if !is_measured(experiment, now) {
-                continue;
-            }
+        let (measured, over): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|experiment| is_measured(experiment, now));
+        for experiment in &over {
+            self.set_problem(&experiment.name, None);
+        }
+        if !measured.is_empty() {
+            self.quality.flush().await;
+        }
+        for experiment in &measured {
             let problem = self.measure(&store, experiment, is_leader).await.err();
             if let Some(problem) = &problem {
                 let experiment = experiment.name.as_str();
@@ -163,12 +179,17 @@ impl Experiments {
         is_leader: bool,
     ) -> Result<(), String> {
         let definition = read_definition(experiment).map_err(|error| error.message.to_string())?;
+        let source = self.source().await?;
         let table = self.count(experiment, &definition).await?;
-        self.write_users(store, &experiment.name, &table).await?;
+        self.write_users(store, &source, &experiment.name, &table)
+            .await?;
         if !is_leader {
             return Ok(());
         }
-        let table = self.merge_others(store, &experiment.name, table).await?;
+        let table = self
+            .merge_others(store, &source, &experiment.name, table)
+            .await?;
+        let definition = self.current(&definition, &experiment.name);
         let report = ExperimentReport::new(&definition, &table, now_ms());
         let written = serde_json::to_string(&report).map_err(|error| error.to_string())?;
         let kept = store
@@ -180,11 +201,37 @@ impl Experiments {
         }
         if !report.harmful().is_empty() {
             info!(experiment = experiment.name, "an experiment does harm");
-            let ended = self.end(experiment, ACTOR, &report.conclusion, true).await;
-            return ended.map_err(|error| error.message.to_string());
+            return self.stop_by_itself(experiment, &report).await;
         }
         let moved = self.move_users(experiment, &definition, &table).await;
         moved.map_err(|error| error.message.to_string())
+    }
+
+    async fn stop_by_itself(
+        &self,
+        experiment: &StoredExperiment,
+        report: &ExperimentReport,
+    ) -> Result<(), String> {
+        let ended = self
+            .end(experiment, ACTOR, &report.conclusion, Some(report))
+            .await;
+        match ended {
+            // Somebody else was faster.
+            Err(error) if error.code == ErrorCode::Conflict => Ok(()),
+            ended => ended.map_err(|error| error.message.to_string()),
+        }
+    }
+
+    /// The name under which the users of this server's captured predictions are kept. It stays the same over
+    /// restarts: otherwise they would be counted again.
+    async fn source(&self) -> Result<String, String> {
+        let folder = self.quality.capture_folder().clone();
+        read_files(move || match folder.root().is_dir() {
+            true => folder.id(),
+            // Nothing is captured here.
+            false => Ok(String::new()),
+        })
+        .await
     }
 
     /// The users that this server has seen.
@@ -194,12 +241,13 @@ impl Experiments {
         definition: &ExperimentDefinition,
     ) -> Result<UserTable, String> {
         let wait_ms = ms(definition.wait_s * 1000);
-        let old_enough = ms(now_ms()) - wait_ms;
+        let now = ms(now_ms());
         let end = experiment.ended_ms.unwrap_or(i64::MAX);
         let measured = Measured {
             name: experiment.name.clone(),
             definition: definition.clone(),
-            time_ms: experiment.started_ms - MAX_CLOCK_DIFFERENCE_MS..old_enough.min(end),
+            time_ms: experiment.started_ms - MAX_CLOCK_DIFFERENCE_MS..end,
+            mature_ms: now - wait_ms,
         };
         let labels = self.quality.store().await;
         let labels = labels.map_err(|error| error.message.to_string())?;
@@ -210,9 +258,13 @@ impl Experiments {
     async fn write_users(
         &self,
         store: &Store,
+        source: &str,
         name: &str,
         table: &UserTable,
     ) -> Result<(), String> {
+        if source.is_empty() {
+            return Ok(());
+        }
         let parts = table.parts();
         let hashes: Vec<u64> = parts.iter().map(|part| hash(part)).collect();
         let before = self
@@ -226,7 +278,7 @@ impl Experiments {
         for (number, users) in parts.into_iter().enumerate() {
             if before.get(number) != Some(&hashes[number]) {
                 changed.push(ExperimentUsers {
-                    server: self.own.clone(),
+                    server: source.to_owned(),
                     part: number as i64,
                     users,
                 });
@@ -241,10 +293,11 @@ impl Experiments {
     async fn merge_others(
         &self,
         store: &Store,
+        source: &str,
         name: &str,
         mut table: UserTable,
     ) -> Result<UserTable, String> {
-        let parts = store.experiment_users(name, &self.own).await;
+        let parts = store.experiment_users(name, source).await;
         for part in parts.map_err(|error| error.to_string())? {
             table.merge(UserTable::read(&part.users)?);
         }
@@ -261,15 +314,25 @@ impl Experiments {
         if !is_measured(experiment, ms(now_ms())) {
             return Ok(serde_json::from_str(&experiment.report).ok());
         }
+        let mut counted = self.counting.lock().await;
+        counted.retain(|_, (at, _)| at.elapsed() < FRESH);
+        if let Some((_, report)) = counted.get(&experiment.name) {
+            return Ok(Some(report.clone()));
+        }
         self.quality.flush().await;
+        let source = self.source().await.map_err(unavailable)?;
         let table = self
             .count(experiment, definition)
             .await
             .map_err(unavailable)?;
-        let table = self.merge_others(store, &experiment.name, table).await;
+        let table = self
+            .merge_others(store, &source, &experiment.name, table)
+            .await;
         let table = table.map_err(unavailable)?;
         let definition = self.current(definition, &experiment.name);
-        Ok(Some(ExperimentReport::new(&definition, &table, now_ms())))
+        let report = ExperimentReport::new(&definition, &table, now_ms());
+        counted.insert(experiment.name.clone(), (Instant::now(), report.clone()));
+        Ok(Some(report))
     }
 
     /// The definition with the shares that a bandit's arms have now.
@@ -301,6 +364,8 @@ impl Experiments {
     }
 }
 
+/// How long a count is told to others who ask.
+const FRESH: Duration = Duration::from_secs(2);
 /// Clocks of servers and of the database may differ by so much, in milliseconds.
 const MAX_CLOCK_DIFFERENCE_MS: i64 = 60_000;
 
@@ -309,6 +374,10 @@ fn is_measured(experiment: &StoredExperiment, now_ms: i64) -> bool {
     let Some(ended_ms) = experiment.ended_ms else {
         return true;
     };
+    if experiment.ended_by == ACTOR {
+        // The report that stopped it stays.
+        return false;
+    }
     let wait_s = read_definition(experiment).map_or(0, |definition| definition.wait_s);
     now_ms < ended_ms + ms(wait_s * 1000) + SETTLE_MS
 }

@@ -172,7 +172,8 @@ impl Quality {
         Ok(self)
     }
 
-    fn retention(&self) -> Duration {
+    /// How long captured predictions are kept.
+    pub(crate) fn retention(&self) -> Duration {
         Duration::from_secs(self.config.retention_days * 24 * 3600)
     }
 

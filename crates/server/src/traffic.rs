@@ -80,8 +80,6 @@ struct State {
     waiting: BTreeMap<String, String>,
     /// Why policies of the database cannot be followed, by endpoint.
     unusable: BTreeMap<String, String>,
-    /// Endpoints and revisions whose cascade was told to have stopped.
-    told_cascades: BTreeSet<(String, i64)>,
     /// Why the database cannot be read.
     problem: Option<String>,
 }
@@ -104,7 +102,12 @@ impl Traffic {
             let Some(policy) = &endpoint.traffic else {
                 continue;
             };
-            EndpointTraffic::check(policy, serving.gateway()).map_err(|problem| {
+            let checked = EndpointTraffic::check(policy, serving.gateway());
+            let checked = checked.and_then(|()| match policy.experiments().is_empty() {
+                true => Ok(()),
+                false => Err(TrafficError::Experiments),
+            });
+            checked.map_err(|problem| {
                 let endpoint = endpoint.name.clone();
                 TrafficConfigError { endpoint, problem }
             })?;
@@ -138,7 +141,10 @@ impl Traffic {
     async fn follow(&self) {
         loop {
             tokio::time::sleep(POLL).await;
-            self.refresh().await;
+            // Without a database, policies are those of the configuration.
+            if self.database.is_some() {
+                self.refresh().await;
+            }
             self.tell_stopped_cascades().await;
         }
     }
@@ -147,13 +153,9 @@ impl Traffic {
     async fn tell_stopped_cascades(&self) {
         let mut events = Vec::new();
         for traffic in self.table().all() {
-            let Some(cascade) = traffic.cascade().filter(|cascade| cascade.is_stopped()) else {
+            let Some(cascade) = traffic.cascade().filter(|cascade| cascade.tells_stop()) else {
                 continue;
             };
-            let told = (traffic.endpoint().to_owned(), traffic.revision());
-            if !self.state.lock().told_cascades.insert(told) {
-                continue;
-            }
             let (endpoint, first) = (traffic.endpoint(), cascade.cascade().first.as_str());
             let counts = cascade.counts();
             warn!(endpoint, first, "the cascade stopped: it agrees too rarely");
@@ -304,9 +306,7 @@ impl Component for Traffic {
         if let Err(error) = TrafficTable::start_shadows(&self.serving) {
             warn!(%error, "shadows get no requests");
         }
-        if self.database.is_some() {
-            background.spawn(async move { self.follow().await });
-        }
+        background.spawn(async move { self.follow().await });
     }
 
     fn problems(&self) -> Vec<String> {
@@ -319,11 +319,13 @@ impl Component for Traffic {
             .unusable
             .iter()
             .map(|(endpoint, why)| format!("the traffic policy of {endpoint} is not used: {why}"));
-        let cascades = state.told_cascades.iter().filter(|(endpoint, revision)| {
-            let wanted = state.wanted.get(endpoint);
-            wanted.is_some_and(|wanted| wanted.revision() == *revision)
+        let in_force = self.table().all();
+        let stopped = in_force.iter().filter(|traffic| {
+            let cascade = traffic.cascade();
+            cascade.is_some_and(|cascade| cascade.is_stopped())
         });
-        let cascades = cascades.map(|(endpoint, _)| {
+        let cascades = stopped.map(|traffic| {
+            let endpoint = traffic.endpoint();
             format!("the cascade of {endpoint} stopped: its first version agrees too rarely")
         });
         let problem = state.problem.iter().cloned();

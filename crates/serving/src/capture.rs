@@ -245,6 +245,16 @@ impl Prediction {
         self.hold(&mut content);
     }
 
+    /// Forgets what a version got and answered: another one is asked.
+    pub(crate) fn forget_version(&self) {
+        if let Some(content) = &self.content {
+            let mut content = content.lock();
+            let fields = std::mem::take(&mut content.fields);
+            self.forget(&mut content);
+            content.fields = fields;
+        }
+    }
+
     /// Takes memory for all of the content. If others hold all of it, the content is dropped.
     fn hold(&self, content: &mut PredictionContent) {
         let bytes = content.bytes();

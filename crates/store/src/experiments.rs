@@ -43,12 +43,13 @@ const COLUMNS: &str =
     "name, endpoint, definition, started_ms, started_by, ended_ms, ended_by, reason, report";
 
 impl Store {
-    /// Every experiment, the newest first.
+    /// The newest 200 experiments, the newest first.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn experiments(&self) -> Result<Vec<StoredExperiment>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM experiments ORDER BY started_ms DESC, name");
+        let sql =
+            format!("SELECT {COLUMNS} FROM experiments ORDER BY started_ms DESC, name LIMIT 200");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_all(self.pool())
             .await?;

@@ -97,7 +97,9 @@ impl Fit {
         print_line!("audit = \"1%\"");
         // Where the first version answers less than all, it may disagree more often in what it answers.
         let agreement = 1.0 - (1.0 - self.target) / threshold.answered;
-        print_line!("agreement = {agreement:.4}");
+        if agreement > 0.0 {
+            print_line!("agreement = {agreement:.4}");
+        }
     }
 }
 

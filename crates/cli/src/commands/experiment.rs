@@ -21,7 +21,7 @@ use crate::output::{print_json_text, print_line, print_table, timestamp};
 ///
 /// Give half of the users version 8, and compare what feedback says of them:
 ///
-///     tidegate experiment start new-ranker --endpoint fraud --arms 7=50%,8=50% --unit header:x-user
+///     tidegate experiment start fraud new-ranker --arms 7=50%,8=50% --unit header:x-user
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Experiment {
@@ -47,12 +47,12 @@ enum ExperimentCommand {
 
 #[derive(Debug, Args)]
 struct Start {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
     /// Its name; users are assigned by it, so it is used once
     #[arg(value_name = "NAME")]
     name: String,
-    /// The endpoint
-    #[arg(long, value_name = "ENDPOINT", required_unless_present = "file")]
-    endpoint: Option<String>,
     /// The versions and their shares of the users; the first is the control
     #[arg(
         long,
@@ -100,7 +100,7 @@ struct Start {
     bandit_floor: Option<Share>,
     /// A TOML file with the experiment, in place of the options above
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "endpoint", "arms", "unit", "users", "group", "goal", "equals", "min_effect", "decrease",
+        "arms", "unit", "users", "group", "goal", "equals", "min_effect", "decrease",
         "missing_after", "alpha", "expected_users", "covariate", "bandit_floor"
     ])]
     file: Option<PathBuf>,
@@ -108,6 +108,9 @@ struct Start {
 
 #[derive(Debug, Args)]
 struct Show {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
     /// The experiment
     #[arg(value_name = "NAME")]
     name: String,
@@ -125,6 +128,9 @@ struct List {
 
 #[derive(Debug, Args)]
 struct Stop {
+    /// The endpoint
+    #[arg(value_name = "ENDPOINT")]
+    endpoint: String,
     /// The experiment
     #[arg(value_name = "NAME")]
     name: String,
@@ -193,6 +199,10 @@ impl Experiment {
     }
 }
 
+fn path(endpoint: &str, name: &str) -> String {
+    format!("/api/experiments/{endpoint}/{name}")
+}
+
 /// `VERSION=SHARE`.
 fn arm(text: &str) -> Result<(VersionName, Share)> {
     let (version, share) = text
@@ -211,7 +221,7 @@ fn start(url: &str, args: &Start) -> Result<()> {
         }
         None => args.body(),
     };
-    let path = format!("/api/experiments/{}", args.name);
+    let path = path(&args.endpoint, &args.name);
     let started = entry(&client::post_json(url, &path, body)?)?;
     let Entry { name, endpoint, .. } = started;
     print_line!("experiment {name} of {endpoint} is running");
@@ -223,7 +233,6 @@ impl Start {
         let arms = self.arms.iter();
         let arms = arms.map(|(version, share)| json!({ "version": version, "weight": share }));
         let mut body = json!({
-            "endpoint": self.endpoint,
             "unit": self.unit,
             "users": self.users,
             "arms": arms.collect::<Vec<_>>(),
@@ -266,7 +275,7 @@ impl Start {
 }
 
 fn show(url: &str, args: &Show) -> Result<()> {
-    let text = client::get(url, &format!("/api/experiments/{}", args.name))?;
+    let text = client::get(url, &path(&args.endpoint, &args.name))?;
     if args.json {
         print_json_text(&text);
         return Ok(());
@@ -295,7 +304,7 @@ fn list(url: &str, args: &List) -> Result<()> {
 }
 
 fn stop(url: &str, args: &Stop) -> Result<()> {
-    let path = format!("/api/experiments/{}/stop", args.name);
+    let path = format!("{}/stop", path(&args.endpoint, &args.name));
     let stopped = client::post_json(url, &path, json!({ "reason": args.reason }))?;
     print(&entry(&stopped)?);
     Ok(())

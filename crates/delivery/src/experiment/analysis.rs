@@ -37,6 +37,9 @@ pub struct MetricRule {
     pub min_effect: f64,
     /// Whether the metric must only not get worse by more than that.
     pub is_guardrail: bool,
+    /// How far values can lie apart, where that is known: 1 for shares. Few users without a single event are
+    /// no proof that there are none.
+    pub range: Option<f64>,
 }
 
 /// What is known of a metric of an arm beside the control.
@@ -51,6 +54,18 @@ pub enum MetricVerdict {
     Worse,
     /// The difference is one that does not matter; for a guardrail, it is not worse by more than that.
     Equivalent,
+}
+
+impl MetricVerdict {
+    /// The stable name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Undecided => "undecided",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Equivalent => "equivalent",
+        }
+    }
 }
 
 /// A metric of an arm beside the control.
@@ -77,7 +92,12 @@ pub fn compare(
     if arms.candidate.users < MIN_USERS || arms.control.users < MIN_USERS {
         return None;
     }
-    let effect = cuped::effect(arms)?;
+    let mut effect = cuped::effect(arms)?;
+    effect.error = effect.error.max(least_error(arms, rule.range));
+    if effect.error == 0.0 {
+        // Equal values say nothing of how others would differ.
+        return None;
+    }
     let interval = effect.sequential_interval(alpha, users_opt);
     Some(Comparison {
         effect,
@@ -85,6 +105,17 @@ pub fn compare(
         kept_variance: cuped::kept_variance(arms),
         verdict: verdict(interval, rule),
     })
+}
+
+/// The standard error of the difference if each arm had one more user with an event: values of so many
+/// users without any are compatible with it.
+fn least_error(arms: Arms<MetricSums>, range: Option<f64>) -> f64 {
+    let variance = |users: f64| {
+        let share = 1.0 / (users + 2.0);
+        share * (1.0 - share) / users
+    };
+    let variance = variance(arms.candidate.users) + variance(arms.control.users);
+    range.unwrap_or(0.0) * variance.sqrt()
 }
 
 fn verdict(interval: Interval, rule: MetricRule) -> MetricVerdict {
@@ -155,6 +186,7 @@ mod tests {
         direction: Direction::Increase,
         min_effect: 0.02,
         is_guardrail: false,
+        range: Some(1.0),
     };
 
     fn users(random: &mut fastrand::Rng, count: u32, share: f64) -> MetricSums {
@@ -184,6 +216,32 @@ mod tests {
             ..GOAL
         };
         assert_eq!(said(0.15, 0.10, fewer), MetricVerdict::Better);
+    }
+
+    #[test]
+    fn a_few_users_without_an_event_prove_nothing() {
+        let none = |users| {
+            let mut sums = MetricSums::default();
+            (0..users).for_each(|_| sums.add(0.0, 0.0));
+            sums
+        };
+        let errors = MetricRule {
+            direction: Direction::Decrease,
+            min_effect: 0.01,
+            is_guardrail: true,
+            range: Some(1.0),
+        };
+        let said = |users, rule| {
+            let arms = Arms::new(none(users), none(users));
+            compare(arms, rule, 0.05, 10_000.0).map(|found| found.verdict)
+        };
+        assert_eq!(said(100, errors), Some(MetricVerdict::Undecided));
+        assert_eq!(said(5000, errors), Some(MetricVerdict::Equivalent));
+        let unknown = MetricRule {
+            range: None,
+            ..errors
+        };
+        assert_eq!(said(5000, unknown), None);
     }
 
     #[test]

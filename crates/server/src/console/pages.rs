@@ -5,6 +5,7 @@ mod alerts;
 mod costs;
 mod endpoint;
 mod events;
+mod experiments;
 mod home;
 mod model;
 mod models;
@@ -103,6 +104,7 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
             rollouts::abort,
         )
         .audited("rollout.abort", "endpoint")
+        .get("/console/experiments", ViewOperations, experiments::show)
         .get("/console/quality", ViewOperations, quality::show)
         .get("/console/cost", ViewOperations, costs::show)
         .get("/console/try", ViewOperations, trial::show)

@@ -14,7 +14,7 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::definition::ExperimentDefinition;
 use super::report::ExperimentReport;
-use super::{Experiments, read_definition};
+use super::{Experiments, invalid, read_definition};
 use crate::audit::AuditStates;
 use crate::rest::{ApiError, ErrorBody, Path, body};
 use crate::routes::Routes;
@@ -35,11 +35,15 @@ pub(super) fn routes(experiments: Arc<Experiments>) -> Routes<()> {
     use Permission::{ManageTraffic, ViewModels};
     Routes::described_by(description())
         .get("/api/experiments", ViewModels, list)
-        .get("/api/experiments/{name}", ViewModels, show)
-        .post("/api/experiments/{name}", ManageTraffic, start)
-        .audited("experiment.start", "experiment")
-        .post("/api/experiments/{name}/stop", ManageTraffic, stop)
-        .audited("experiment.stop", "experiment")
+        .get("/api/experiments/{name}/{experiment}", ViewModels, show)
+        .post("/api/experiments/{name}/{experiment}", ManageTraffic, start)
+        .audited("experiment.start", "endpoint")
+        .post(
+            "/api/experiments/{name}/{experiment}/stop",
+            ManageTraffic,
+            stop,
+        )
+        .audited("experiment.stop", "endpoint")
         .with_state(experiments)
 }
 
@@ -94,22 +98,22 @@ async fn list(
 }
 
 /// Shows an experiment and what it says.
-#[utoipa::path(get, path = "/api/experiments/{name}", tag = "experiments",
-    params(("name" = String, Path)),
+#[utoipa::path(get, path = "/api/experiments/{name}/{experiment}", tag = "experiments",
+    params(("name" = String, Path), ("experiment" = String, Path)),
     responses((status = 200, body = ExperimentDetail), (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 409, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 async fn show(
     State(experiments): State<Arc<Experiments>>,
-    Path(name): Path<String>,
+    Path((endpoint, name)): Path<(String, String)>,
 ) -> Result<Json<ExperimentDetail>, ApiError> {
-    let experiment = experiments.find(&name).await?;
+    let experiment = experiments.find(&endpoint, &name).await?;
     Ok(Json(experiments.detail(&experiment).await?))
 }
 
 /// Starts an experiment on an endpoint whose predictions are captured.
-#[utoipa::path(post, path = "/api/experiments/{name}", tag = "experiments",
-    params(("name" = String, Path)), request_body = ExperimentDefinition,
+#[utoipa::path(post, path = "/api/experiments/{name}/{experiment}", tag = "experiments",
+    params(("name" = String, Path), ("experiment" = String, Path)), request_body = ExperimentDefinition,
     responses((status = 201, body = ExperimentStatus), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
@@ -117,12 +121,14 @@ async fn show(
 async fn start(
     State(experiments): State<Arc<Experiments>>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Path((endpoint, name)): Path<(String, String)>,
     states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<ExperimentStatus>), ApiError> {
-    let definition = body::wanted(&headers, body, &experiments.server).await?;
+    let definition: ExperimentDefinition =
+        body::wanted(&headers, body, &experiments.server).await?;
+    let definition = definition.of_endpoint(&endpoint).map_err(invalid)?;
     let actor = caller.principal().to_string();
     let begun = experiments.begin(&name, definition, &actor).await?;
     states.after(serde_json::from_str(&begun.definition).unwrap_or_default());
@@ -130,8 +136,8 @@ async fn start(
 }
 
 /// Stops an experiment: its users go by the weights of the traffic policy again.
-#[utoipa::path(post, path = "/api/experiments/{name}/stop", tag = "experiments",
-    params(("name" = String, Path)), request_body = Stop,
+#[utoipa::path(post, path = "/api/experiments/{name}/{experiment}/stop", tag = "experiments",
+    params(("name" = String, Path), ("experiment" = String, Path)), request_body = Stop,
     responses((status = 200, body = ExperimentDetail), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
@@ -139,7 +145,7 @@ async fn start(
 async fn stop(
     State(experiments): State<Arc<Experiments>>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Path((endpoint, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ExperimentDetail>, ApiError> {
@@ -148,20 +154,22 @@ async fn stop(
         let message = format!("reason is longer than {MAX_REASON_BYTES} bytes");
         return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     }
-    let experiment = experiments.find(&name).await?;
+    let experiment = experiments.find(&endpoint, &name).await?;
     let actor = caller.principal().to_string();
-    experiments.end(&experiment, &actor, &reason, false).await?;
-    let stopped = experiments.find(&name).await?;
+    experiments.end(&experiment, &actor, &reason, None).await?;
+    let stopped = experiments.find(&endpoint, &name).await?;
     Ok(Json(experiments.detail(&stopped).await?))
 }
 
 impl Experiments {
-    async fn find(&self, name: &str) -> Result<StoredExperiment, InferError> {
+    /// An experiment of an endpoint: whoever may see that sees no others.
+    async fn find(&self, endpoint: &str, name: &str) -> Result<StoredExperiment, InferError> {
         let store = self.traffic.kept_store().await?;
         let found = store.experiment(name).await.map_err(unavailable)?;
+        let found = found.filter(|experiment| experiment.endpoint == endpoint);
         found.ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();
-            let message = format!("there was no experiment {shown:?}");
+            let message = format!("\"{endpoint}\" had no experiment {shown:?}");
             InferError::new(ErrorCode::NotFound, message)
         })
     }
@@ -192,7 +200,7 @@ impl Experiments {
             ended_ms: experiment.ended_ms,
             ended_by: said(&experiment.ended_by),
             reason: said(&experiment.reason),
-            is_assigned: is_running && self.is_in_policy(experiment),
+            is_assigned: self.is_in_policy(experiment),
             conclusion: report.map(|report| report.conclusion),
         }
     }

@@ -1,26 +1,30 @@
 //! Starting and stopping experiments: each is one transaction, with the policy of the endpoint.
 
+use std::time::{Duration, Instant};
+
 use tidegate_delivery::experiment::bandit;
 use tidegate_delivery::policy::{
-    PARTS, Share, TrafficPolicy, VersionName, WrittenExperiment, WrittenPolicy,
+    PARTS, Share, TrafficPolicy, VersionName, WrittenExperiment, WrittenPolicy, WrittenVersion,
 };
 use tidegate_observe::Event;
 use tidegate_serving::{ErrorCode, InferError};
 use tidegate_store::{AuditEntry, StoredExperiment, Write};
 
 use super::definition::{ExperimentDefinition, check_name};
-use super::report::goal_counts;
+use super::report::{ExperimentReport, goal_counts};
 use super::users::UserTable;
 use super::{Experiments, internal, invalid, read_definition};
 use crate::clock::now_ms;
-use crate::traffic::{CheckedChange, json, unavailable};
+use crate::traffic::{CheckedChange, ROLLOUT, json, unavailable};
 
 /// The action of changes of policies that an experiment makes.
 const ACTION: &str = "experiment";
 /// The alias of the version that answers where no policy decides.
 const CHAMPION: &str = "champion";
-/// A bandit leaves the shares as they are unless one moves by at least so much: 1 %.
-const MIN_MOVE: u32 = PARTS / 100;
+/// A bandit leaves the shares as they are unless one moves by at least so much: 2 %.
+const MIN_MOVE: u32 = PARTS / 50;
+/// How often users of a bandit are moved at most.
+const MOVE_EVERY: Duration = Duration::from_secs(300);
 
 impl Experiments {
     /// Starts an experiment.
@@ -40,7 +44,7 @@ impl Experiments {
         }
         let mut definition = definition.checked().map_err(invalid)?;
         let endpoint = definition.endpoint.clone();
-        self.quality.check_captured(&endpoint)?;
+        self.check_captured(&definition)?;
         self.check_versions(&definition).await?;
         let store = self.traffic.kept_store().await?;
         if store.experiment(name).await.map_err(unavailable)?.is_some() {
@@ -59,20 +63,27 @@ impl Experiments {
         definition.skip = Some(skip);
         let policy = self.traffic.policy_within(&mut write, &endpoint).await?;
         let policy = match policy {
-            Some(policy) => policy,
-            None => TrafficPolicy::only(self.default_version(&endpoint, champion)?),
+            Some(policy) => {
+                definition.made_policy = made_before(&endpoint, &running)?;
+                policy
+            }
+            None => {
+                let version = self.default_version(&endpoint, champion)?;
+                definition.made_policy = Some(version.clone());
+                TrafficPolicy::only(version)
+            }
         };
         let mut experiments = WrittenPolicy::from(policy.clone()).experiments;
         experiments.push(definition.in_policy(name));
         let policy = with_experiments(&policy, experiments)?;
         self.traffic.check(&endpoint, &policy).await?;
-        self.set_policy(&mut write, &endpoint, Some(policy), name)
-            .await?;
         let written = json(&definition)?;
         let added = write.add_experiment(name, &endpoint, &written).await;
         if !added.map_err(unavailable)? {
             return Err(used_before(name));
         }
+        self.set_policy(&mut write, &endpoint, Some(policy), name)
+            .await?;
         let started_ms = write.now_ms();
         write.commit().await.map_err(unavailable)?;
         let event = Event::new("experiment.started", now_ms())
@@ -103,7 +114,7 @@ impl Experiments {
         experiment: &StoredExperiment,
         actor: &str,
         reason: &str,
-        audited: bool,
+        evidence: Option<&ExperimentReport>,
     ) -> Result<(), InferError> {
         let StoredExperiment { name, endpoint, .. } = experiment;
         let store = self.traffic.kept_store().await?;
@@ -113,9 +124,11 @@ impl Experiments {
             let message = format!("the experiment {name:?} does not run");
             return Err(InferError::new(ErrorCode::Conflict, message));
         }
-        self.remove_from_policy(&mut write, endpoint, name).await?;
-        if audited {
+        self.remove_from_policy(&mut write, experiment).await?;
+        if let Some(evidence) = evidence {
+            let state = serde_json::to_value(evidence).unwrap_or_default();
             let entry = AuditEntry::new(actor, "experiment.stop", "ok").about("experiment", name);
+            let entry = entry.with_states(&serde_json::Value::Null, &state);
             write.append_audit(&entry).await.map_err(unavailable)?;
         }
         write.commit().await.map_err(unavailable)?;
@@ -128,34 +141,33 @@ impl Experiments {
         Ok(())
     }
 
+    /// Removes an experiment from the policy of its endpoint, also during a rollout, which goes on.
     async fn remove_from_policy(
         &self,
         write: &mut Write,
-        endpoint: &str,
-        name: &str,
+        experiment: &StoredExperiment,
     ) -> Result<(), InferError> {
+        let StoredExperiment { name, endpoint, .. } = experiment;
         let Some(policy) = self.traffic.policy_within(write, endpoint).await? else {
             return Ok(());
         };
         let mut experiments = WrittenPolicy::from(policy.clone()).experiments;
         let before = experiments.len();
-        experiments.retain(|one| one.name != name);
+        experiments.retain(|one| one.name != *name);
         if experiments.len() == before {
             // Somebody has set another policy meanwhile.
             return Ok(());
         }
-        self.traffic.refuse_during_rollout(write, endpoint).await?;
         let without = with_experiments(&policy, experiments)?;
-        let champion = write.alias(endpoint, CHAMPION).await.map_err(unavailable)?;
-        let was_there = match self.traffic.configured_policy(endpoint) {
-            Some(configured) => without == *configured,
-            None => {
-                let default = self.default_version(endpoint, champion);
-                default.is_ok_and(|default| without == TrafficPolicy::only(default))
-            }
-        };
+        if self.traffic.is_rolled_out(write, endpoint).await? {
+            return self
+                .set_policy_as(write, endpoint, Some(without), (name, ROLLOUT))
+                .await;
+        }
+        let definition = read_definition(experiment)?;
+        let made = definition.made_policy.map(TrafficPolicy::only);
         // What the first experiment has set goes with the last one.
-        let wanted = (!was_there).then_some(without);
+        let wanted = Some(without).filter(|without| Some(without) != made.as_ref());
         self.set_policy(write, endpoint, wanted, name).await
     }
 
@@ -172,11 +184,15 @@ impl Experiments {
         let counts = goal_counts(definition, &table.all_by_arm(definition.arms.len()));
         let shares = bandit::weights(&counts, floor);
         let StoredExperiment { name, endpoint, .. } = experiment;
+        if !self.may_move(name) || !moves(&definition.arms, &shares) {
+            return Ok(());
+        }
         let store = self.traffic.kept_store().await?;
         let mut write = store.write(ACTOR).await.map_err(unavailable)?;
-        self.traffic
-            .refuse_during_rollout(&mut write, endpoint)
-            .await?;
+        if self.traffic.is_rolled_out(&mut write, endpoint).await? {
+            // A rollout compares what its weights give to versions: users stay where they are.
+            return Ok(());
+        }
         let Some(policy) = self.traffic.policy_within(&mut write, endpoint).await? else {
             return Ok(());
         };
@@ -184,9 +200,6 @@ impl Experiments {
         let Some(own) = experiments.iter_mut().find(|one| one.name == *name) else {
             return Ok(());
         };
-        if !moves(own, &shares) {
-            return Ok(());
-        }
         for (arm, share) in own.arms.iter_mut().zip(shares) {
             arm.weight = Some(share);
         }
@@ -194,8 +207,16 @@ impl Experiments {
         self.set_policy(&mut write, endpoint, Some(policy), name)
             .await?;
         write.commit().await.map_err(unavailable)?;
+        self.state.lock().moved.insert(name.clone(), Instant::now());
         self.traffic.refresh().await;
         Ok(())
+    }
+
+    /// Whether the users of a bandit have stayed where they are for long enough.
+    fn may_move(&self, name: &str) -> bool {
+        let state = self.state.lock();
+        let moved = state.moved.get(name);
+        moved.is_none_or(|moved| moved.elapsed() >= MOVE_EVERY)
     }
 
     async fn set_policy(
@@ -205,11 +226,22 @@ impl Experiments {
         policy: Option<TrafficPolicy>,
         name: &str,
     ) -> Result<(), InferError> {
+        self.set_policy_as(write, endpoint, policy, (name, ACTION))
+            .await
+    }
+
+    async fn set_policy_as(
+        &self,
+        write: &mut Write,
+        endpoint: &str,
+        policy: Option<TrafficPolicy>,
+        (name, action): (&str, &str),
+    ) -> Result<(), InferError> {
         let comment = format!("experiment {name}");
         let change = CheckedChange {
             endpoint,
             comment: &comment,
-            action: ACTION,
+            action,
             expected: None,
             policy,
         };
@@ -228,6 +260,43 @@ impl Experiments {
         }
         let version = self.serving.version(endpoint, None)?;
         alias(version.number())
+    }
+
+    /// Checks that the users of an experiment can be counted: all of their predictions are captured, as they
+    /// were sent, until their labels have come.
+    fn check_captured(&self, definition: &ExperimentDefinition) -> Result<(), InferError> {
+        let endpoint = &definition.endpoint;
+        let rate = self.quality.check_captured(endpoint)?;
+        if rate < 1.0 {
+            let message = format!(
+                "{:.1}% of the predictions of \"{endpoint}\" are captured: users who ask often would be seen \
+                 more often than others. Set rate = 1.0 in [[capture.endpoint]]",
+                100.0 * rate
+            );
+            return Err(InferError::new(ErrorCode::Conflict, message));
+        }
+        let kept_s = self.quality.retention().as_secs();
+        if 2 * definition.wait_s > kept_s {
+            let message = format!(
+                "captured predictions are kept for {kept_s} s: wait_s can be half of that at most"
+            );
+            return Err(invalid(message));
+        }
+        let is_input = definition
+            .covariate
+            .as_ref()
+            .is_some_and(|name| name.starts_with("input."));
+        let mut versions = definition.versions();
+        let has_pipeline = |version: &VersionName| {
+            let found = self.serving.version(endpoint, Some(version.as_str()));
+            found.is_ok_and(|found| found.pipeline().is_some())
+        };
+        if is_input && versions.any(has_pipeline) {
+            let message = "the inputs of a version with a pipeline are what the pipeline made of the request: \
+                           use a field.NAME as the covariate";
+            return Err(invalid(message));
+        }
+        Ok(())
     }
 
     async fn check_versions(&self, definition: &ExperimentDefinition) -> Result<(), InferError> {
@@ -258,7 +327,12 @@ fn free_users(
     let mut taken = Vec::new();
     for other in running {
         let others = read_definition(other)?;
-        if others.group_name(&other.name) == group {
+        let is_same_group = others.group_name(&other.name) == group;
+        if let Some(problem) = conflict(definition, &others, is_same_group) {
+            let message = format!("the experiment {:?} is running: {problem}", other.name);
+            return Err(InferError::new(ErrorCode::Conflict, message));
+        }
+        if is_same_group {
             let first = others.skip.unwrap_or_default().parts();
             taken.push(first..first + others.users.parts());
         }
@@ -284,6 +358,37 @@ fn free_users(
     })
 }
 
+/// Why two experiments cannot run at the same time.
+fn conflict(
+    one: &ExperimentDefinition,
+    other: &ExperimentDefinition,
+    is_same_group: bool,
+) -> Option<&'static str> {
+    if is_same_group && one.unit != other.unit {
+        return Some("experiments of one group need the same unit");
+    }
+    if !is_same_group && one.endpoint == other.endpoint {
+        return Some(
+            "experiments on one endpoint need the same group, so that they share its users",
+        );
+    }
+    None
+}
+
+/// The version of the policy that an experiment has made for an endpoint that had none.
+fn made_before(
+    endpoint: &str,
+    running: &[StoredExperiment],
+) -> Result<Option<VersionName>, InferError> {
+    for other in running.iter().filter(|other| other.endpoint == endpoint) {
+        let made = read_definition(other)?.made_policy;
+        if made.is_some() {
+            return Ok(made);
+        }
+    }
+    Ok(None)
+}
+
 fn used_before(name: &str) -> InferError {
     let message = format!(
         "an experiment {name:?} was started before: users are assigned by the name, so a new experiment \
@@ -292,8 +397,8 @@ fn used_before(name: &str) -> InferError {
     InferError::new(ErrorCode::Conflict, message)
 }
 
-fn moves(own: &WrittenExperiment, shares: &[Share]) -> bool {
-    let arms = own.arms.iter().zip(shares);
+fn moves(arms: &[WrittenVersion], shares: &[Share]) -> bool {
+    let arms = arms.iter().zip(shares);
     let mut changes = arms.map(|(arm, share)| {
         let before = arm.weight.unwrap_or_default().parts();
         before.abs_diff(share.parts())
@@ -345,10 +450,12 @@ mod tests {
 
     #[test]
     fn experiments_of_a_group_get_users_of_their_own() {
+        let mut on_another_endpoint = definition("other", "100%", "0%");
+        on_another_endpoint.endpoint = "churn".to_owned();
         let others = [
             running("a", &definition("g", "20%", "0%")),
             running("b", &definition("g", "30%", "50%")),
-            running("c", &definition("other", "100%", "0%")),
+            running("c", &on_another_endpoint),
         ];
         let free = |users: &str| free_users("d", &definition("g", users, "0%"), &others);
         assert_eq!(free("30%").unwrap().to_string(), "20%");
@@ -360,13 +467,13 @@ mod tests {
 
     #[test]
     fn a_bandit_does_not_move_users_for_nothing() {
-        let own = definition("g", "10%", "0%").in_policy("a");
+        let own = definition("g", "10%", "0%").arms;
         let shares = |text: &str| -> Vec<Share> {
             text.split(' ')
                 .map(|share| share.parse().unwrap())
                 .collect()
         };
-        assert!(!moves(&own, &shares("50.5% 49.5%")));
-        assert!(moves(&own, &shares("51% 49%")));
+        assert!(!moves(&own, &shares("51.5% 48.5%")));
+        assert!(moves(&own, &shares("52% 48%")));
     }
 }

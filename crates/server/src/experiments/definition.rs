@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 
 /// Metrics of one experiment, at most.
 const MAX_METRICS: usize = 16;
+/// Larger numbers are no labels: sums of them would be of one user alone, or infinite.
+const MAX_LABEL: f64 = 1e12;
 /// Arms of one experiment, at most.
 const MAX_ARMS: usize = 16;
 /// Longest name of an experiment, a group or a metric, in bytes.
@@ -23,7 +25,8 @@ const MAX_MORE_ERRORS: f64 = 0.01;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExperimentDefinition {
-    /// The endpoint.
+    /// The endpoint: that of the path.
+    #[serde(default)]
     pub(super) endpoint: String,
     /// Whose request it is: `header:NAME`, `claim:NAME`, `tenant` or `principal`.
     #[schema(value_type = String)]
@@ -39,6 +42,10 @@ pub(crate) struct ExperimentDefinition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(super) skip: Option<Share>,
+    /// The version that answered where no policy was, if the first experiment of the endpoint has made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub(super) made_policy: Option<VersionName>,
     /// Each `{"version": 8, "weight": "50%"}`, 100 % together. The first is the control.
     #[schema(value_type = Vec<Object>)]
     pub(super) arms: Vec<WrittenVersion>,
@@ -145,6 +152,21 @@ fn expected_users() -> u64 {
 }
 
 impl ExperimentDefinition {
+    /// The definition for an endpoint.
+    ///
+    /// # Errors
+    /// If it is for another one.
+    pub(super) fn of_endpoint(mut self, endpoint: &str) -> Result<Self, String> {
+        if !self.endpoint.is_empty() && self.endpoint != endpoint {
+            return Err(format!(
+                "the experiment is on {:?}, not on {endpoint:?}",
+                self.endpoint
+            ));
+        }
+        self.endpoint = endpoint.to_owned();
+        Ok(self)
+    }
+
     /// The definition with a guardrail, if it names none.
     ///
     /// # Errors
@@ -203,6 +225,9 @@ impl ExperimentDefinition {
             return Err(format!("an experiment has 2 to {MAX_ARMS} arms"));
         }
         for arm in &self.arms {
+            if arm.weight == Some(Share::NONE) {
+                return Err(format!("version {} has no share of the users", arm.version));
+            }
             if arm.version.as_str().parse::<u64>().is_err() {
                 let version = &arm.version;
                 return Err(format!(
@@ -222,6 +247,9 @@ impl ExperimentDefinition {
         if goal.of != MetricSource::Label || goal.per_user != PerUser::Mean {
             let message = "a bandit needs a goal of labels with per_user = \"mean\"";
             return Err(message.to_owned());
+        }
+        if goal.direction == Some(Direction::Decrease) {
+            return Err("a bandit needs a goal of which large values are good".to_owned());
         }
         if floor.parts() == 0
             || floor.parts() as usize * self.arms.len() > Share::ALL.parts() as usize
@@ -316,9 +344,15 @@ impl MetricDefinition {
         }
         match label {
             Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
-            Value::Number(number) => number.as_f64().filter(|number| number.is_finite()),
+            Value::Number(number) => number.as_f64().filter(|number| number.abs() <= MAX_LABEL),
             _ => None,
         }
+    }
+
+    /// Whether the number of each user is from 0 to 1.
+    fn is_share(&self) -> bool {
+        let of_one = self.of == MetricSource::Errors || self.equals.is_some();
+        self.per_user == PerUser::Any || (of_one && self.per_user == PerUser::Mean)
     }
 
     /// How its values are compared.
@@ -331,6 +365,7 @@ impl MetricDefinition {
             direction: self.direction.unwrap_or(default),
             min_effect: self.min_effect,
             is_guardrail: self.guardrail,
+            range: self.is_share().then_some(1.0),
         }
     }
 }

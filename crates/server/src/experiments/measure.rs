@@ -19,9 +19,10 @@ use crate::quality::{LabelPages, Labels, columns, read_files};
 pub(super) struct Measured {
     pub(super) name: String,
     pub(super) definition: ExperimentDefinition,
-    /// The predictions that count, in milliseconds since 1970: of the time of the experiment, and old
-    /// enough for their labels.
+    /// The predictions that count, in milliseconds since 1970: those of the time of the experiment.
     pub(super) time_ms: std::ops::Range<i64>,
+    /// The labels of predictions before this time have come.
+    pub(super) mature_ms: i64,
 }
 
 impl Measured {
@@ -47,7 +48,6 @@ impl Measured {
                 let key = partition.key.clone();
                 table = read_files(move || {
                     measured.add_partition(&folder, &key, (&labels, is_first), &mut table)?;
-                    table.bound();
                     Ok(table)
                 })
                 .await?;
@@ -72,6 +72,7 @@ impl Measured {
             // Files without requests of the experiment lack its columns.
             if let Some(rows) = Rows::of(&batch, self.definition.covariate.as_deref()) {
                 rows.add(self, (labels, is_first), table);
+                table.bound();
             }
         }
         Ok(())
@@ -134,8 +135,12 @@ impl<'a> Rows<'a> {
                     sums.covariate = self.covariate(at);
                 }
                 sums.predictions += 1;
+                sums.mature += u32::from(time_ms < measured.mature_ms);
                 sums.failed += u32::from(self.outcomes.value(at) != columns::ANSWERED);
                 sums.latency_ms += self.latencies.value(at) as f64 / 1e3;
+            }
+            if time_ms >= measured.mature_ms {
+                continue;
             }
             let Ok(id) = self.ids.value(at).parse::<Uuid>() else {
                 continue;

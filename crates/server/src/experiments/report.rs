@@ -10,7 +10,7 @@ use tidegate_delivery::policy::Share;
 use tidegate_delivery::sequential::{Arms, Counts};
 use utoipa::ToSchema;
 
-use super::definition::{ExperimentDefinition, MetricDefinition};
+use super::definition::{ExperimentDefinition, MetricDefinition, Missing};
 use super::users::{UserSums, UserTable};
 
 /// What an experiment says.
@@ -103,9 +103,6 @@ impl ExperimentReport {
 
     /// The arms that a guardrail says do harm.
     pub(super) fn harmful(&self) -> Vec<&ArmReport> {
-        if self.has_mismatch {
-            return Vec::new();
-        }
         let harms = state_name(ArmState::Harms);
         let arms = self.arms.iter();
         arms.filter(|arm| arm.state.as_deref() == Some(harms))
@@ -113,13 +110,10 @@ impl ExperimentReport {
     }
 
     fn in_words(&self, definition: &ExperimentDefinition) -> String {
-        if self.has_mismatch {
+        if self.has_mismatch && self.harmful().is_empty() {
             return "the arms have not the users that their shares give them: find out where users are \
                     lost before anything else is believed"
                 .to_owned();
-        }
-        if definition.bandit_floor.is_some() {
-            return self.bandit_in_words();
         }
         let of = |state: ArmState| -> Vec<&str> {
             let name = state_name(state);
@@ -134,6 +128,9 @@ impl ExperimentReport {
                 "stop: a guardrail says that version {} does harm",
                 harmful.join(", ")
             );
+        }
+        if definition.bandit_floor.is_some() {
+            return self.bandit_in_words();
         }
         let better = of(ArmState::Better);
         if !better.is_empty() {
@@ -188,8 +185,7 @@ fn arms(definition: &ExperimentDefinition, by_arm: &[Vec<&UserSums>]) -> Vec<Arm
     let mut reports = Vec::with_capacity(by_arm.len());
     for (place, users) in by_arm.iter().enumerate() {
         let arm = &definition.arms[place];
-        // A bandit gives arms users by what they did before, which the intervals do not know.
-        let control = (place > 0 && definition.bandit_floor.is_none()).then(|| &by_arm[0]);
+        let control = (place > 0).then(|| &by_arm[0]);
         let metrics = metrics(definition, users, control.map(Vec::as_slice));
         let predictions = users.iter().map(|user| u64::from(user.predictions));
         reports.push(ArmReport {
@@ -224,8 +220,8 @@ pub(super) fn goal_counts(
             let labels = labels.copied().unwrap_or_default();
             all.events += u64::from(labels.positive);
             all.requests += match goal.missing {
-                super::definition::Missing::Skip => u64::from(labels.labelled),
-                super::definition::Missing::Zero => u64::from(user.predictions),
+                Missing::Skip => u64::from(labels.labelled),
+                Missing::Zero => u64::from(user.mature),
             };
         }
         counts.push(all);
@@ -245,7 +241,9 @@ fn metrics(
     for (metric, place) in definition.metric_places() {
         let before = mean_covariate(users.iter().chain(control.into_iter().flatten()));
         let own = sums(users, metric, place, before);
-        let difference = control.and_then(|control| {
+        // A bandit gives arms users by their labels, which intervals of the goal do not know.
+        let is_compared = metric.guardrail || definition.bandit_floor.is_none();
+        let difference = control.filter(|_| is_compared).and_then(|control| {
             let control = sums(control, metric, place, before);
             let arms = Arms::new(own, control);
             let found = compare(arms, metric.rule(), alpha, definition.expected_users as f64);
@@ -347,7 +345,7 @@ mod tests {
                 let converts = u32::from(random.f64() < *conversion);
                 let fails = u32::from(random.f64() < *failed);
                 let sums = table.of(random.u64(..), arm as u8, 1).unwrap();
-                (sums.predictions, sums.failed) = (1, fails);
+                (sums.predictions, sums.mature, sums.failed) = (1, 1, fails);
                 sums.labels[0] = LabelSums {
                     labelled: 1,
                     positive: converts,
@@ -387,8 +385,8 @@ mod tests {
 
     #[test]
     fn lost_users_stop_every_conclusion() {
-        let found = report(json!({}), &[(20_000, 0.1, 0.0), (15_000, 0.2, 0.05)]);
-        assert!(found.has_mismatch && found.harmful().is_empty());
+        let found = report(json!({}), &[(20_000, 0.1, 0.0), (15_000, 0.2, 0.0)]);
+        assert!(found.has_mismatch);
         assert!(found.conclusion.contains("lost"), "{}", found.conclusion);
     }
 
@@ -396,7 +394,7 @@ mod tests {
     fn a_bandit_says_how_probable_the_best_arm_is() {
         let floor = json!({"bandit_floor": "5%"});
         let found = report(floor, &[(2000, 0.1, 0.0), (500, 0.2, 0.0)]);
-        assert!(!found.has_mismatch && found.arms[1].state.is_none());
+        assert!(!found.has_mismatch && found.arms[1].metrics[0].difference.is_none());
         assert!(found.arms[1].best_probability > Some(0.99), "{found:?}");
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct UserSums {
     /// The covariate of the first request.
     pub(super) covariate: Option<f64>,
     pub(super) predictions: u32,
+    /// Those that are so old that their labels have come.
+    pub(super) mature: u32,
     pub(super) failed: u32,
     pub(super) latency_ms: f64,
     /// Of each metric of labels.
@@ -98,14 +100,13 @@ impl UserTable {
             *seen.entry(*user).or_default() += 1;
         }
         let mut by_arm = vec![Vec::new(); arms];
-        let mut in_several = 0;
         for ((user, arm), sums) in &self.users {
-            if seen.get(user).is_some_and(|arms| *arms > 1) {
-                in_several += 1;
-            } else if let Some(users) = by_arm.get_mut(usize::from(*arm)) {
+            let is_in_one = seen.get(user).is_some_and(|arms| *arms == 1);
+            if is_in_one && let Some(users) = by_arm.get_mut(usize::from(*arm)) {
                 users.push(sums);
             }
         }
+        let in_several = seen.values().filter(|arms| **arms > 1).count() as u64;
         (by_arm, in_several)
     }
 
@@ -166,6 +167,7 @@ impl UserSums {
             (self.first_ms, self.covariate) = (other.first_ms, other.covariate);
         }
         self.predictions += other.predictions;
+        self.mature += other.mature;
         self.failed += other.failed;
         self.latency_ms += other.latency_ms;
         for (own, other) in self.labels.iter_mut().zip(&other.labels) {
@@ -189,7 +191,7 @@ impl UserSums {
                 let labels = self.labels.get(label_metric)?;
                 let count = match metric.missing {
                     Missing::Skip => f64::from(labels.labelled),
-                    Missing::Zero => predictions,
+                    Missing::Zero => f64::from(self.mature),
                 };
                 (labels.sum, count, f64::from(labels.positive))
             }
@@ -237,7 +239,7 @@ mod tests {
         let table = table([(1, 0), (1, 1), (2, 0), (3, 1), (3, 1)]);
         let (by_arm, in_several) = table.by_arm(2);
         let counts: Vec<usize> = by_arm.iter().map(Vec::len).collect();
-        assert_eq!((counts, in_several), (vec![1, 1], 2));
+        assert_eq!((counts, in_several), (vec![1, 1], 1));
         assert_eq!(by_arm[1][0].predictions, 2);
     }
 
@@ -272,6 +274,7 @@ mod tests {
         let metric = |written: &str| -> MetricDefinition { serde_json::from_str(written).unwrap() };
         let sums = UserSums {
             predictions: 4,
+            mature: 4,
             failed: 1,
             latency_ms: 8.0,
             labels: vec![LabelSums {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_delivery::assign::Assignment;
-use tidegate_delivery::policy::TrafficPolicy;
+use tidegate_delivery::policy::{TrafficPolicy, WrittenPolicy};
 use tidegate_serving::{EndpointTraffic, ErrorCode, InferError, named_versions};
 use tidegate_store::{NewTrafficChange, Store, StoreError, TrafficChange, Write};
 use tokio::time::Instant;
@@ -81,6 +81,27 @@ impl Traffic {
         Ok(())
     }
 
+    /// Refuses experiments that the policy in force does not have: they need somebody who counts their users.
+    pub(super) fn refuse_new_experiments(
+        &self,
+        endpoint: &str,
+        policy: &TrafficPolicy,
+    ) -> Result<(), InferError> {
+        let current = self.wanted_policy(endpoint);
+        let known = current
+            .as_ref()
+            .map_or(&[][..], |current| current.experiments());
+        let mut wanted = policy.experiments().iter();
+        let Some(new) = wanted.find(|wanted| !known.contains(wanted)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "experiment {:?} does not run so: experiments are started and stopped with tidegate experiment",
+            new.name
+        );
+        Err(InferError::new(ErrorCode::InvalidParameter, message))
+    }
+
     /// Makes a change, and puts it in force if its versions are loaded.
     ///
     /// # Errors
@@ -106,6 +127,9 @@ impl Traffic {
         };
         if let Some(policy) = &policy {
             self.check(wanted.endpoint, policy).await?;
+            if action == "set" {
+                self.refuse_new_experiments(wanted.endpoint, policy)?;
+            }
         }
         let checked = CheckedChange {
             endpoint: wanted.endpoint,
@@ -133,8 +157,7 @@ impl Traffic {
         write: &mut Write,
         endpoint: &str,
     ) -> Result<(), InferError> {
-        let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
-        if last.is_none_or(|last| last.action != ROLLOUT) {
+        if !self.is_rolled_out(write, endpoint).await? {
             return Ok(());
         }
         let message = format!(
@@ -143,9 +166,17 @@ impl Traffic {
         Err(InferError::new(ErrorCode::Conflict, message))
     }
 
-    /// The policy of an endpoint in the configuration.
-    pub(crate) fn configured_policy(&self, endpoint: &str) -> Option<&TrafficPolicy> {
-        self.configured.get(endpoint)
+    /// Whether a rollout decides the traffic of an endpoint.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TrafficUnavailable`].
+    pub(crate) async fn is_rolled_out(
+        &self,
+        write: &mut Write,
+        endpoint: &str,
+    ) -> Result<bool, InferError> {
+        let last = write.traffic_of(endpoint).await.map_err(unavailable)?;
+        Ok(last.is_some_and(|last| last.action == ROLLOUT))
     }
 
     /// The policy of an endpoint as a transaction sees it, also one of the configuration.
@@ -202,8 +233,12 @@ impl Traffic {
             return Err(InferError::new(ErrorCode::Conflict, message));
         }
         let before = self.policy_after(endpoint, last.as_ref());
+        let policy = checked.policy;
+        let new = match policy {
+            Some(policy) => Some(without_ended(write, endpoint, policy).await?),
+            None => None,
+        };
         let is_set = last.as_ref().is_some_and(|last| !last.policy.is_empty());
-        let new = checked.policy;
         let is_of_rollout = matches!(checked.action, ROLLOUT | ROLLED_OUT);
         if new.is_none() && !is_set && !is_of_rollout {
             return Err(nothing_set(endpoint));
@@ -255,6 +290,25 @@ pub(crate) struct CheckedChange<'a> {
     pub(crate) expected: Option<i64>,
     /// The policy since then; `None` to remove it.
     pub(crate) policy: Option<TrafficPolicy>,
+}
+
+/// A policy without experiments that have stopped: going back to an earlier policy does not start them anew.
+async fn without_ended(
+    write: &mut Write,
+    endpoint: &str,
+    policy: TrafficPolicy,
+) -> Result<TrafficPolicy, InferError> {
+    if policy.experiments().is_empty() {
+        return Ok(policy);
+    }
+    let running = write.running_experiments().await.map_err(unavailable)?;
+    let mut written = WrittenPolicy::from(policy);
+    written.experiments.retain(|one| {
+        let mut running = running.iter();
+        running.any(|running| running.endpoint == endpoint && running.name == one.name)
+    });
+    let policy = TrafficPolicy::try_from(written);
+    policy.map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
 }
 
 /// What going back leads to.

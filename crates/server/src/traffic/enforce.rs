@@ -87,13 +87,9 @@ impl Traffic {
     /// Why the first version of a cascade cannot answer for those of the weights, all of which are loaded.
     fn cascade_problem(&self, traffic: &EndpointTraffic) -> Option<String> {
         let cascade = traffic.cascade()?;
-        let loaded = |version: &str| self.serving.version(traffic.endpoint(), Some(version)).ok();
-        let name = cascade.cascade().first.as_str();
-        let first = loaded(name)?;
-        let others = traffic.policy().split().versions().iter();
-        let mut others = others.filter_map(|other| loaded(other.version.as_str()));
-        let problem = others.find_map(|other| cascade.problem(&first, &other))?;
-        Some(format!("version {name} cannot be asked first: {problem}"))
+        let problem = self.serving.cascade_problem(traffic, cascade)?;
+        let first = &cascade.cascade().first;
+        Some(format!("version {first} cannot be asked first: {problem}"))
     }
 
     /// Whether the load of a version was asked for. Once is enough, and each time counts as a request

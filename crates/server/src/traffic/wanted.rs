@@ -68,8 +68,10 @@ impl Traffic {
             .map_err(|error| error.to_string())?;
         let assignment = stored_assignment(change)?;
         let (endpoint, revision) = (change.endpoint.as_str(), change.revision);
-        EndpointTraffic::new(endpoint, revision, policy, &assignment, self.replica)
-            .map_err(|error| error.to_string())
+        let traffic = EndpointTraffic::new(endpoint, revision, policy, &assignment, self.replica)
+            .map_err(|error| error.to_string())?;
+        let before = self.state.lock().wanted.get(endpoint).cloned();
+        Ok(traffic.continuing(before.as_deref()))
     }
 
     fn wanted_before(&self, endpoint: &str, revision: i64) -> Option<Arc<EndpointTraffic>> {

@@ -42,6 +42,7 @@ impl Serving {
         // route
         let headers = self.traffic().headers(exchange);
         let first = record.first_of_cascade.take();
+        let is_first = first.is_some();
         let Routed {
             version,
             cold_start,
@@ -67,6 +68,8 @@ impl Serving {
             .await;
         decoded.inspect_err(|error| count_lookup(record, &version, error))?;
         let request = match &mut chain {
+            // Its outputs may be too unsure to be the answer.
+            None if is_first => record.keep_for_second(received),
             None => std::mem::take(&mut received.request),
             Some(run) => run.request(received),
         };

@@ -8,8 +8,8 @@ use super::exchange::{Exchange, Received};
 use super::record::RequestRecord;
 use crate::traffic::FirstOutcome;
 use crate::{
-    AnsweredBy, EndpointTraffic, ErrorCode, InferError, InferRequest, InferResponse, Serving,
-    Target,
+    AnsweredBy, EndpointTraffic, ErrorCode, InferError, InferRequest, InferResponse,
+    RunningCascade, Serving, Target,
 };
 
 impl Serving {
@@ -36,8 +36,10 @@ impl Serving {
         let Some(chosen) = traffic.choose_first(authorized.caller(), headers) else {
             return Ok(None);
         };
-        let request = received.request.clone();
-        let request_bytes = received.memory.bytes();
+        if self.cascade_problem(traffic, cascade).is_some() {
+            return Ok(None);
+        }
+        record.request_bytes = received.memory.bytes();
         record.first_of_cascade = Some(Box::new(chosen));
         let outcome = self.attempt(exchange, authorized, record, received, None, None);
         let outcome = outcome.await;
@@ -54,21 +56,44 @@ impl Serving {
         };
         self.traffic().count_first(traffic, outcome);
         if response.is_none() {
-            received.request = request;
-            received.memory.shrink_to(request_bytes);
-            record.shadow_copy = None;
+            // The request stays as it was decoded: some wire forms can be read once only.
+            let request_bytes = record.request_bytes;
+            received
+                .memory
+                .resize(request_bytes, ErrorCode::MemoryFull)?;
+            record.forget_first();
         }
         Ok(response)
     }
+
+    /// Why the first version of a cascade cannot answer for those of the weights; `None` also while one of
+    /// them is not loaded, which is no reason to load it.
+    pub fn cascade_problem(
+        &self,
+        traffic: &EndpointTraffic,
+        cascade: &RunningCascade,
+    ) -> Option<String> {
+        let loaded = |version: &str| {
+            self.models()
+                .version(traffic.endpoint(), Some(version))
+                .ok()
+        };
+        let first = loaded(cascade.cascade().first.as_str())?;
+        let others = traffic.policy().split().versions().iter();
+        let mut others = others.filter_map(|other| loaded(other.version.as_str()));
+        others.find_map(|other| cascade.problem(&first, &other))
+    }
 }
 
-/// Whether the answer has the output that tells how confident it is.
+/// Whether the answer has the output that tells how confident it is. The names of classes may differ
+/// between versions.
 fn gives_output(request: &InferRequest, output: &str) -> bool {
     let mut outputs = request.outputs.iter();
-    request.outputs.is_empty() || outputs.any(|one| one.name == output && one.classes == 0)
+    let asks_for_classes = request.outputs.iter().any(|one| one.classes > 0);
+    request.outputs.is_empty() || (!asks_for_classes && outputs.any(|one| one.name == output))
 }
 
-fn is_confident(cascade: &crate::RunningCascade, response: &InferResponse) -> bool {
+fn is_confident(cascade: &RunningCascade, response: &InferResponse) -> bool {
     let AnsweredBy::Version(version) = &response.version else {
         return false;
     };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::exchange::Received;
 use crate::observation::{Observation, Observations, Outcome};
 use crate::traffic::{Chosen, ShadowCopy};
 use crate::version_counters::VersionCounters;
-use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
+use crate::{ErrorCode, FallbackStatus, InferRequest, Prediction, RequestTrace, Timing};
 
 /// Collects the progress of a request, and records it at the end with its outcome.
 ///
@@ -29,6 +30,8 @@ pub(crate) struct RequestRecord<'a> {
     pub(crate) prediction: Option<Arc<Prediction>>,
     /// The first version of a cascade, before it is asked.
     pub(super) first_of_cascade: Option<Box<Chosen>>,
+    /// What the decoded request takes of the memory budget, while the first version of a cascade is asked.
+    pub(super) request_bytes: usize,
     /// A copy for shadows, once the request is answered.
     pub(super) shadow_copy: Option<Box<ShadowCopy>>,
     /// When encoding began, of requests with a trace.
@@ -50,6 +53,7 @@ impl<'a> RequestRecord<'a> {
             fallback: None,
             prediction: None,
             first_of_cascade: None,
+            request_bytes: 0,
             shadow_copy: None,
             encoding: None,
             has_ended: false,
@@ -60,6 +64,22 @@ impl<'a> RequestRecord<'a> {
     pub(super) fn received(&mut self, at: Instant, trace: Option<Box<RequestTrace>>) {
         self.received = Some(at);
         self.trace = trace;
+    }
+
+    /// The decoded request for the first version of a cascade; it stays for the version after it.
+    pub(super) fn keep_for_second(&mut self, received: &Received) -> InferRequest {
+        self.request_bytes = received.memory.bytes();
+        received.request.clone()
+    }
+
+    /// Forgets what the first version of a cascade did: it is not the one that answers.
+    pub(super) fn forget_first(&mut self) {
+        self.unrouted();
+        self.executed(0, Timing::default());
+        self.shadow_copy = None;
+        if let Some(prediction) = &self.prediction {
+            prediction.forget_version();
+        }
     }
 
     /// Its place in a trace, if it has one.

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 use tidegate_core::Tensor;
-use tidegate_delivery::policy::Cascade;
+use tidegate_delivery::policy::{Cascade, Share};
 use tidegate_delivery::sequential::{Counts, LimitTest};
 
+use super::shadow_queue::reads_alike;
 use super::shadow_report::leading_numbers;
 use crate::Version;
 use crate::endpoints::difference;
@@ -24,6 +25,8 @@ pub struct RunningCascade {
     counts: Mutex<CascadeCounts>,
     test: Option<Mutex<LimitTest>>,
     is_stopped: AtomicBool,
+    /// Whether somebody was told that it has stopped.
+    is_told: AtomicBool,
 }
 
 /// What a cascade has done since its policy is in force on this server.
@@ -35,9 +38,9 @@ pub struct CascadeCounts {
     pub unsure: u64,
     /// Those that it could not answer.
     pub failed: u64,
-    /// Answers of the first version that were checked.
+    /// Rows of answers of the first version that were checked.
     pub audited: u64,
-    /// Those of them that named another class in some row.
+    /// Those of them for which the other version named another class.
     pub disagreed: u64,
 }
 
@@ -80,6 +83,7 @@ impl RunningCascade {
             counts: Mutex::default(),
             test: test.map(Mutex::new),
             is_stopped: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -95,6 +99,11 @@ impl RunningCascade {
         if !outputs.any(|spec| spec.name == *output) {
             return Some(format!("it has no output {output:?}"));
         }
+        if cascade_checks(&self.cascade) && !reads_alike(first, other) {
+            let problem = "other versions cannot check its answers, as their pipelines differ: leave out \
+                           audit and agreement";
+            return Some(problem.to_owned());
+        }
         if first.sequences().is_some() || other.sequences().is_some() {
             return Some("versions with sequences have no cascade".to_owned());
         }
@@ -109,6 +118,11 @@ impl RunningCascade {
     /// Whether it was found to agree too rarely: the weights decide everything since then.
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has stopped, and nobody was told before.
+    pub fn tells_stop(&self) -> bool {
+        self.is_stopped() && !self.is_told.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the first version may answer with this output: every row has a class with enough
@@ -137,19 +151,19 @@ impl RunningCascade {
         first: &[(String, Tensor)],
         second: &[(String, Tensor)],
     ) -> Option<bool> {
-        let agrees = same_classes(self.output(first)?, self.output(second)?)?;
+        let found = disagreements(self.output(first)?, self.output(second)?)?;
         let mut counts = self.counts.lock();
-        counts.audited += 1;
-        counts.disagreed += u64::from(!agrees);
+        counts.audited += found.requests;
+        counts.disagreed += found.events;
         drop(counts);
         if let Some(test) = &self.test {
             let mut test = test.lock();
-            test.add(Counts::new(u64::from(!agrees), 1));
+            test.add(found);
             if test.log_e() >= (1.0 / ALPHA).ln() {
                 self.is_stopped.store(true, Ordering::Relaxed);
             }
         }
-        Some(agrees)
+        Some(found.events == 0)
     }
 
     fn output<'a>(&self, outputs: &'a [(String, Tensor)]) -> Option<&'a Tensor> {
@@ -159,14 +173,21 @@ impl RunningCascade {
     }
 }
 
-/// Whether two outputs name the same class in every row; `None` if they are no probabilities.
-fn same_classes(first: &Tensor, second: &Tensor) -> Option<bool> {
+fn cascade_checks(cascade: &Cascade) -> bool {
+    cascade.audit > Share::NONE
+}
+
+/// The rows of two outputs, and in how many of them they name different classes; `None` if they are no
+/// probabilities.
+fn disagreements(first: &Tensor, second: &Tensor) -> Option<Counts> {
     let (first, second) = (Classes::of(first)?, Classes::of(second)?);
     if first.numbers.len() != second.numbers.len() {
         return None;
     }
-    let mut rows = first.rows().zip(second.rows());
-    Some(rows.all(|(one, other)| first.class(one) == second.class(other)))
+    let rows = first.rows().zip(second.rows());
+    let differ = rows.filter(|(one, other)| first.class(one) != second.class(other));
+    let rows = first.rows().count() as u64;
+    Some(Counts::new(differ.count() as u64, rows))
 }
 
 /// Probabilities by row.

@@ -21,7 +21,7 @@ pub struct EndpointTraffic {
     revision: i64,
     policy: TrafficPolicy,
     router: Router,
-    cascade: Option<RunningCascade>,
+    cascade: Option<Arc<RunningCascade>>,
 }
 
 /// A policy that this server cannot follow.
@@ -42,6 +42,8 @@ pub enum TrafficError {
          [[endpoints.fallback]] in the configuration"
     )]
     Fallbacks,
+    #[error("the policy has experiments, which are started with tidegate experiment start")]
+    Experiments,
     #[error(transparent)]
     Assignment(#[from] AssignmentMismatch),
 }
@@ -82,10 +84,36 @@ impl EndpointTraffic {
         Ok(Arc::new(Self {
             endpoint: endpoint.into(),
             revision,
-            cascade: policy.cascade().cloned().map(RunningCascade::new),
+            cascade: policy
+                .cascade()
+                .cloned()
+                .map(RunningCascade::new)
+                .map(Arc::new),
             policy,
             router,
         }))
+    }
+
+    /// The same policy, which goes on with the cascade of the policy before, if that asked the same versions:
+    /// what was checked, and that it has stopped, is not forgotten.
+    #[must_use]
+    pub fn continuing(self: Arc<Self>, before: Option<&Self>) -> Arc<Self> {
+        let asks_the_same = |before: &&Self| {
+            before.policy.cascade() == self.policy.cascade()
+                && before.policy.split() == self.policy.split()
+        };
+        let cascade = before
+            .filter(asks_the_same)
+            .and_then(|before| before.cascade.clone());
+        match (cascade, Arc::try_unwrap(self)) {
+            (Some(cascade), Ok(policy)) => Arc::new(Self {
+                cascade: Some(cascade),
+                ..policy
+            }),
+            (_, Ok(policy)) => Arc::new(policy),
+            // Somebody uses it already.
+            (_, Err(shared)) => shared,
+        }
     }
 
     /// Checks that requests can be looked at as a policy wants it.
@@ -125,7 +153,7 @@ impl EndpointTraffic {
 
     /// Its cascade.
     pub fn cascade(&self) -> Option<&RunningCascade> {
-        self.cascade.as_ref()
+        self.cascade.as_deref()
     }
 
     /// Every version that the policy names.
@@ -171,7 +199,9 @@ impl EndpointTraffic {
             traffic: self.clone(),
             watch: None,
             is_evidence: false,
-            auditor: is_audited.then(|| self.router.choose(value).version),
+            auditor: is_audited
+                .then(|| self.router.choose(value).version)
+                .filter(|auditor| *auditor != choice.version),
         })
     }
 }

@@ -283,7 +283,7 @@ impl Serving {
 /// Whether the inputs of a request to one version are those of the other: tensors that the steps of one
 /// pipeline made from records are not what another pipeline would make of them. Files that steps read
 /// may differ although the steps do not.
-fn reads_alike(primary: &Version, shadow: &Version) -> bool {
+pub(super) fn reads_alike(primary: &Version, shadow: &Version) -> bool {
     if shadow.sequences().is_some() {
         return false;
     }

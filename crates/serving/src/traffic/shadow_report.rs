@@ -159,7 +159,7 @@ pub(super) fn leading_numbers(tensor: &Tensor, count: usize) -> Option<Vec<f64>>
         return None;
     };
     let size = tensor.datatype().element_bytes()?;
-    let bytes = &bytes[..bytes.len().min(count * size)];
+    let bytes = &bytes[..bytes.len().min(count.saturating_mul(size))];
     let number: fn(&[u8]) -> f64 = match tensor.datatype() {
         DataType::Fp32 => |bytes| f64::from(f32::from_le_bytes(fixed(bytes))),
         DataType::Fp64 => |bytes| f64::from_le_bytes(fixed(bytes)),

@@ -45,9 +45,9 @@ struct CascadeFigures {
     unsure: u64,
     /// Those that it could not answer.
     failed: u64,
-    /// Answers of the first version that were checked.
+    /// Rows of answers of the first version that were checked.
     audited: u64,
-    /// Those of them that named another class.
+    /// Those of them for which the other version named another class.
     disagreed: u64,
     /// Whether the first version is not asked any more, as it agreed too rarely.
     is_stopped: bool,
