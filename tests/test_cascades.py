@@ -97,7 +97,7 @@ def test_every_wire_form_reaches_the_second_version(server):
     put(server, policy())
     until(lambda: call(server, "GET").json()["in_force"])
     expected = pytest.approx(1 / (1 + np.exp(-np.array(UNSURE))), rel=1e-6)
-    answer = requests.post(server.url("/v1/models/m:predict"), json={"instances": [{"x": UNSURE}]}, timeout=PATIENCE_S)
+    answer = requests.post(server.url("/v1/models/m:predict"), json={"instances": [UNSURE]}, timeout=PATIENCE_S)
     assert answer.status_code == 200, answer.text
     predicted = answer.json()["predictions"][0]
     assert (predicted["y"] if isinstance(predicted, dict) else predicted) == expected

@@ -161,8 +161,9 @@ def test_the_better_version_is_found_by_the_labels_of_its_users(server):
     difference = metric(report, "3")["difference"]
     assert difference["estimate"] == pytest.approx(metric(report, "3")["mean"] - metric(report, "1")["mean"])
     assert difference["low"] < 0.4 < difference["high"] and difference["verdict"] == "better"
-    assert arm(report, "3")["state"] == "better", report
-    assert report["conclusion"] == 'version 3 is better in "conversion" and harms no guardrail'
+    # 400 users without a failed request are no proof that at most one of a hundred fails.
+    assert arm(report, "3")["state"] == "undecided" and metric(report, "3", "errors")["difference"]["verdict"] == "undecided"
+    assert report["conclusion"] == 'version 3 is better in "conversion": go on until its guardrails are known to hold'
 
 
 def test_equal_versions_are_not_told_apart(server):
@@ -271,11 +272,11 @@ def test_experiments_on_one_endpoint_share_its_users(server):
 def test_an_experiment_can_be_stopped_during_a_rollout(server):
     begin(server, users="50%")
     start_rollout(server, 3, "20%", "100%", seconds=60)
-    until(lambda: traffic(server, "GET").json()["policy"]["versions"] != [{"version": 1, "weight": "100%"}])
+    until(lambda: len(traffic(server, "GET").json()["policy"]["versions"]) == 2)
     assert call(server, "POST", "/e/stop").status_code == 200
     assert "experiments" not in traffic(server, "GET").json()["policy"]
     assert requests.post(server.url("/api/rollouts/m/abort"), json={}, timeout=PATIENCE_S).status_code == 200
-    until(lambda: traffic(server, "GET").json()["policy"]["versions"] == [{"version": 1, "weight": "100%"}])
+    until(lambda: [one["version"] for one in traffic(server, "GET").json()["policy"]["versions"]] == ["1"])
     assert "experiments" not in traffic(server, "GET").json()["policy"]
 
 

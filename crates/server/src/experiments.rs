@@ -69,7 +69,7 @@ pub(crate) struct Experiments {
     /// The id of this process among those that share the database.
     own: String,
     /// Held while users are counted: many who ask at once get one count.
-    counting: tokio::sync::Mutex<HashMap<String, (Instant, ExperimentReport)>>,
+    counting: tokio::sync::Mutex<HashMap<String, Counted>>,
     state: Mutex<State>,
 }
 
@@ -81,6 +81,13 @@ pub(crate) struct ExperimentsContext {
     pub(crate) events: Arc<EventJournal>,
     pub(crate) server: ServerConfig,
     pub(crate) server_name: String,
+}
+
+/// What was counted for somebody who asked.
+struct Counted {
+    /// How long it is told to others.
+    until: Instant,
+    report: ExperimentReport,
 }
 
 #[derive(Default)]
@@ -315,10 +322,11 @@ impl Experiments {
             return Ok(serde_json::from_str(&experiment.report).ok());
         }
         let mut counted = self.counting.lock().await;
-        counted.retain(|_, (at, _)| at.elapsed() < FRESH);
-        if let Some((_, report)) = counted.get(&experiment.name) {
-            return Ok(Some(report.clone()));
+        counted.retain(|_, counted| Instant::now() < counted.until);
+        if let Some(counted) = counted.get(&experiment.name) {
+            return Ok(Some(counted.report.clone()));
         }
+        let began = Instant::now();
         self.quality.flush().await;
         let source = self.source().await.map_err(unavailable)?;
         let table = self
@@ -331,7 +339,11 @@ impl Experiments {
         let table = table.map_err(unavailable)?;
         let definition = self.current(definition, &experiment.name);
         let report = ExperimentReport::new(&definition, &table, now_ms());
-        counted.insert(experiment.name.clone(), (Instant::now(), report.clone()));
+        let shared = Counted {
+            until: Instant::now() + began.elapsed() * SHARED,
+            report: report.clone(),
+        };
+        counted.insert(experiment.name.clone(), shared);
         Ok(Some(report))
     }
 
@@ -364,8 +376,8 @@ impl Experiments {
     }
 }
 
-/// How long a count is told to others who ask.
-const FRESH: Duration = Duration::from_secs(2);
+/// A count is told to others who ask for so many times the time that it took.
+const SHARED: u32 = 4;
 /// Clocks of servers and of the database may differ by so much, in milliseconds.
 const MAX_CLOCK_DIFFERENCE_MS: i64 = 60_000;
 

@@ -143,6 +143,18 @@ impl ExperimentReport {
                 self.arms[0].version
             );
         }
+        let ahead: Vec<&str> = self
+            .arms
+            .iter()
+            .filter(|arm| arm.is_ahead())
+            .map(ArmReport::name)
+            .collect();
+        if !ahead.is_empty() {
+            let versions = ahead.join(", ");
+            return format!(
+                "version {versions} is better in {goal:?}: go on until its guardrails are known to hold"
+            );
+        }
         "undecided: go on".to_owned()
     }
 
@@ -159,6 +171,21 @@ impl ExperimentReport {
                 format!("version {version} is the best with a probability of {percent:.1}%")
             }
         }
+    }
+}
+
+impl ArmReport {
+    fn name(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether its goal is better than that of the control, whatever its guardrails say.
+    fn is_ahead(&self) -> bool {
+        let mut goals = self.metrics.iter().filter(|metric| !metric.is_guardrail);
+        goals.any(|goal| {
+            let difference = goal.difference.as_ref();
+            difference.is_some_and(|difference| difference.verdict == MetricVerdict::Better)
+        })
     }
 }
 
