@@ -5,11 +5,13 @@ mod api;
 mod config;
 mod counts;
 mod drift;
+mod estimate;
 mod feedback;
 mod join;
 mod metrics;
 mod page;
 mod recorder;
+mod references;
 mod rows;
 mod target;
 mod trigger_facts;
@@ -120,7 +122,7 @@ impl Quality {
             metrics.clone(),
         ));
         let quality = Self {
-            accuracy: Accuracy::new(folder.clone()),
+            accuracy: Accuracy::new(folder.clone(), config.estimate_labels),
             recorder: None,
             server: context.server,
             memory: context.memory,
@@ -328,6 +330,8 @@ impl Quality {
                 self.metrics.set_labels(endpoint, version, counts.labelled);
                 self.metrics
                     .set_accuracy(endpoint, version, &counts.metrics());
+                let estimated = accuracy.estimated(counts);
+                self.metrics.set_estimated(endpoint, version, &estimated);
             }
         }
         *self.measured.lock() = endpoints;

@@ -442,6 +442,7 @@ fn every_key_of_a_rule() -> RetrainConfig {
         drift_windows: Some(1),
         accuracy_below: Some(1.0),
         accuracy_above: Some(1.0),
+        estimated_accuracy_below: Some(1.0),
         new_labels: Some(1),
         every_s: Some(1),
         webhook: Some(Default::default()),

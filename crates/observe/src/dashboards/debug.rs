@@ -530,12 +530,25 @@ fn quality(job: &str) -> Vec<Panel> {
             "{{endpoint}} {{outcome}}",
             format!("sum by (endpoint, outcome) (rate(tidegate_feedback_total{{{job}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Accuracy", "short", "By labels, of each version; and how many labels there are.")
-            .query("{{endpoint}} {{version}} {{metric}}", format!("tidegate_accuracy{{{job}}}"))
-            .query(
-                "{{endpoint}} {{version}} labels",
-                format!("tidegate_accuracy_labels{{{job}}}"),
-            ),
+        Panel::lines(
+            "Accuracy",
+            "short",
+            "By labels, of each version, and as its probabilities say it before labels come; of how many labels \
+             and predictions.",
+        )
+        .query("{{endpoint}} {{version}} {{metric}}", format!("tidegate_accuracy{{{job}}}"))
+        .query(
+            "{{endpoint}} {{version}} {{metric}} estimated",
+            format!("tidegate_estimated_accuracy{{{job}}}"),
+        )
+        .query(
+            "{{endpoint}} {{version}} labels",
+            format!("tidegate_accuracy_labels{{{job}}}"),
+        )
+        .query(
+            "{{endpoint}} {{version}} predictions estimated",
+            format!("tidegate_estimated_accuracy_rows{{{job}}}"),
+        ),
         Panel::lines("Drift", "short", "Columns that drifted in the last window, and windows in which one did.")
             .query(
                 "{{model}} {{version}} columns",

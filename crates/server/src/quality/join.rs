@@ -1,10 +1,11 @@
 //! Labels and the predictions that they are of.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow_array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use arrow_cast::cast;
 use arrow_schema::DataType;
 use tidegate_capture::{CaptureFolder, PartitionKey};
@@ -14,11 +15,14 @@ use tidegate_store::{Feedback, Store};
 use uuid::Uuid;
 
 use super::counts::{AccuracyCounts, Answered};
+use super::estimate::{Estimated, Reference, Sample};
 use super::read_files;
 use super::rows::{PREDICTION_ID, ROW, TENANT, output_column};
 
 /// Labels that are in memory at once.
 const PAGE: i64 = 200_000;
+/// The same while a reference is looked for, which needs the earliest alone.
+const SAMPLED_PAGE: i64 = 20_000;
 
 /// Values of a segment that are told apart; the others are counted together.
 const MAX_SEGMENTS: usize = 50;
@@ -37,6 +41,15 @@ pub(super) struct Counted {
 /// Labels by prediction and row.
 type Labels = HashMap<(Uuid, u32), Vec<GivenLabel>>;
 
+/// What the rows of a version are compared with.
+#[derive(Clone)]
+pub(super) struct Comparison {
+    /// What labels are compared with.
+    pub(super) target: LabelTarget,
+    /// What estimates rest on, if there is something.
+    pub(super) reference: Option<Arc<Reference>>,
+}
+
 /// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
 /// named. Reads the partition once for each page of labels, so that any number of them takes bounded
 /// memory.
@@ -47,44 +60,89 @@ pub(super) async fn count(
     store: &Store,
     folder: &CaptureFolder,
     key: &PartitionKey,
-    target: &LabelTarget,
+    comparison: &Comparison,
     segment: Option<&str>,
 ) -> Result<Counted, String> {
-    let time_ms = milliseconds(key);
+    let mut pages = LabelPages::new(store, key, PAGE);
     let mut counted = Counted::default();
-    let mut after: Option<(String, i64, String)> = None;
     let mut is_first = true;
-    loop {
-        let from = after.as_ref();
-        let from = from.map(|(id, row, tenant)| (id.as_str(), *row, tenant.as_str()));
-        let page = store
-            .feedback(&key.endpoint, time_ms.clone(), from, PAGE)
-            .await
-            .map_err(|error| error.to_string())?;
-        let is_last = page.len() < PAGE as usize;
-        after = page.last().map(|last| {
-            let Feedback {
-                prediction_id,
-                row,
-                tenant,
-                ..
-            } = last;
-            (prediction_id.clone(), *row, tenant.clone())
-        });
-        let labels = by_prediction(page);
-        let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
+    while let Some(labels) = pages.next().await? {
+        let (folder, key, compared) = (folder.clone(), key.clone(), comparison.clone());
         let segment = segment.map(str::to_owned);
         let counting =
-            read_files(move || count_page(&folder, &key, &target, segment.as_deref(), &labels));
+            read_files(move || count_page(&folder, &key, &compared, segment.as_deref(), &labels));
         let mut page = counting.await?;
         if !is_first {
-            page.forget_predictions();
+            page.forget_predictions(comparison.reference.as_deref());
         }
         counted.merge(&page);
         is_first = false;
-        if is_last {
-            return Ok(counted);
+    }
+    Ok(counted)
+}
+
+/// The earliest labelled predictions of a partition whose answers are probabilities: as many as are wanted,
+/// or somewhat more.
+///
+/// # Errors
+/// Why the labels or the predictions cannot be read.
+pub(super) async fn samples(
+    store: &Store,
+    folder: &CaptureFolder,
+    key: &PartitionKey,
+    target: &LabelTarget,
+    wanted: usize,
+) -> Result<Vec<Sample>, String> {
+    let mut pages = LabelPages::new(store, key, SAMPLED_PAGE);
+    let mut samples = Vec::new();
+    while let Some(labels) = pages.next().await? {
+        if labels.is_empty() || samples.len() >= wanted {
+            break;
         }
+        let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
+        let sampling = read_files(move || sample_page(&folder, &key, &target, &labels));
+        samples.extend(sampling.await?);
+    }
+    Ok(samples)
+}
+
+/// The labels of the predictions of a partition, so many at a time, from the earliest prediction on.
+struct LabelPages<'a> {
+    store: &'a Store,
+    key: &'a PartitionKey,
+    size: i64,
+    after: Option<(String, i64, String)>,
+    is_over: bool,
+}
+
+impl<'a> LabelPages<'a> {
+    fn new(store: &'a Store, key: &'a PartitionKey, size: i64) -> Self {
+        Self {
+            store,
+            key,
+            size,
+            after: None,
+            is_over: false,
+        }
+    }
+
+    /// The next page; the first one is there even if it is empty.
+    async fn next(&mut self) -> Result<Option<Labels>, String> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let from = self.after.as_ref();
+        let from = from.map(|(id, row, tenant)| (id.as_str(), *row, tenant.as_str()));
+        let time_ms = milliseconds(self.key);
+        let reading = self
+            .store
+            .feedback(&self.key.endpoint, time_ms, from, self.size);
+        let page = reading.await.map_err(|error| error.to_string())?;
+        self.is_over = (page.len() as i64) < self.size;
+        self.after = page
+            .last()
+            .map(|last| (last.prediction_id.clone(), last.row, last.tenant.clone()));
+        Ok(Some(by_prediction(page)))
     }
 }
 
@@ -97,7 +155,10 @@ impl Counted {
     }
 
     /// They were counted with the first page of labels.
-    fn forget_predictions(&mut self) {
+    fn forget_predictions(&mut self, reference: Option<&Reference>) {
+        if let (Some(estimated), Some(reference)) = (&mut self.all.estimated, reference) {
+            estimated.forget_answers(reference);
+        }
         let segments = self.segments.values_mut();
         for counts in segments.chain([&mut self.all]) {
             counts.predictions = 0;
@@ -142,14 +203,16 @@ fn by_prediction(page: Vec<Feedback>) -> Labels {
 fn count_page(
     folder: &CaptureFolder,
     key: &PartitionKey,
-    target: &LabelTarget,
+    comparison: &Comparison,
     segment: Option<&str>,
     labels: &Labels,
 ) -> Result<Counted, tidegate_capture::CaptureError> {
-    let output = output_column(&target.output);
+    let output = output_column(&comparison.target.output);
     let mut columns = vec![PREDICTION_ID, ROW, TENANT, output.as_str()];
     columns.extend(segment);
     let mut counted = Counted::default();
+    let reference = comparison.reference.as_deref();
+    counted.all.estimated = reference.map(|reference| Box::new(Estimated::new(reference)));
     for batch in folder.read(key, Some(&columns))? {
         let batch = batch?;
         counted.all.predictions += batch.num_rows() as u64;
@@ -157,17 +220,44 @@ fn count_page(
         for value in segments.iter().flatten() {
             counted.segment(value).predictions += 1;
         }
+        // Rows of failed requests have no outputs, and no labels either.
+        let Some(rows) = BatchRows::of(&batch, &output) else {
+            continue;
+        };
+        if let (Some(estimated), Some(reference)) = (&mut counted.all.estimated, reference) {
+            rows.estimate(reference, estimated);
+        }
         if !labels.is_empty() {
-            let columns = BatchColumns {
-                batch: &batch,
-                output: &output,
-                segments: segments.as_deref(),
-            };
-            // Rows of failed requests have no outputs, and no labels either.
-            let _ = columns.count(target, labels, &mut counted);
+            rows.count(comparison, labels, segments.as_deref(), &mut counted);
         }
     }
     Ok(counted)
+}
+
+fn sample_page(
+    folder: &CaptureFolder,
+    key: &PartitionKey,
+    target: &LabelTarget,
+    labels: &Labels,
+) -> Result<Vec<Sample>, tidegate_capture::CaptureError> {
+    let output = output_column(&target.output);
+    let columns = [PREDICTION_ID, ROW, TENANT, output.as_str()];
+    let mut samples = Vec::new();
+    for batch in folder.read(key, Some(&columns))? {
+        let batch = batch?;
+        let Some(rows) = BatchRows::of(&batch, &output) else {
+            continue;
+        };
+        for at in 0..batch.num_rows() {
+            if let Some((label, id)) = rows.label(at, labels)
+                && let Some(answered) = rows.answers.row(at, &mut Vec::new())
+            {
+                let at_ms = prediction_ms(id);
+                samples.extend(Sample::new(target, &answered, &label.label, at_ms));
+            }
+        }
+    }
+    Ok(samples)
 }
 
 /// The value of each row in a column.
@@ -184,45 +274,81 @@ fn segment_values(batch: &RecordBatch, name: &str) -> Vec<String> {
 }
 
 /// What is read of some rows.
-struct BatchColumns<'a> {
-    batch: &'a RecordBatch,
-    output: &'a str,
-    segments: Option<&'a [String]>,
+struct BatchRows<'a> {
+    ids: &'a StringArray,
+    numbers: &'a UInt32Array,
+    tenants: &'a StringArray,
+    answers: Answers,
 }
 
-impl BatchColumns<'_> {
-    fn count(&self, target: &LabelTarget, labels: &Labels, counted: &mut Counted) -> Option<()> {
-        let Self {
-            batch,
-            output,
-            segments,
-        } = self;
-        let ids: &StringArray = batch.column_by_name(PREDICTION_ID)?.as_string_opt()?;
-        let rows = batch
-            .column_by_name(ROW)?
-            .as_primitive_opt::<UInt32Type>()?;
-        let tenants: &StringArray = batch.column_by_name(TENANT)?.as_string_opt()?;
-        let answers = Answers::new(batch.column_by_name(output)?)?;
-        for at in 0..batch.num_rows() {
-            let Ok(id) = ids.value(at).parse::<Uuid>() else {
+impl<'a> BatchRows<'a> {
+    fn of(batch: &'a RecordBatch, output: &str) -> Option<Self> {
+        Some(Self {
+            ids: batch.column_by_name(PREDICTION_ID)?.as_string_opt()?,
+            numbers: batch
+                .column_by_name(ROW)?
+                .as_primitive_opt::<UInt32Type>()?,
+            tenants: batch.column_by_name(TENANT)?.as_string_opt()?,
+            answers: Answers::new(batch.column_by_name(output)?)?,
+        })
+    }
+
+    fn id(&self, at: usize) -> Option<Uuid> {
+        self.ids.value(at).parse().ok()
+    }
+
+    /// The label of a row, with the id of its prediction.
+    fn label<'l>(&self, at: usize, labels: &'l Labels) -> Option<(&'l GivenLabel, Uuid)> {
+        let id = self.id(at)?;
+        let given = labels.get(&(id, self.numbers.value(at)))?;
+        Some((label_of(given, self.tenants.value(at))?, id))
+    }
+
+    /// Counts what is expected of the answers that came after the reference.
+    fn estimate(&self, reference: &Reference, estimated: &mut Estimated) {
+        for at in 0..self.ids.len() {
+            let is_later = |id| reference.is_before(prediction_ms(id));
+            if !self.id(at).is_some_and(is_later) {
                 continue;
-            };
-            let given = labels.get(&(id, rows.value(at)));
-            let Some(given) = given.and_then(|given| label_of(given, tenants.value(at))) else {
-                continue;
-            };
-            let predicted_ms = i64::try_from(prediction_ms(id)).unwrap_or(i64::MAX);
-            let delay_s = given.at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
-            let mut numbers = Vec::new();
-            if let Some(answered) = answers.row(at, &mut numbers) {
-                counted.all.add(target, &answered, &given.label, delay_s);
-                if let Some(segments) = segments {
-                    let counts = counted.segment(&segments[at]);
-                    counts.add(target, &answered, &given.label, delay_s);
-                }
+            }
+            if let Some(answered) = self.answers.row(at, &mut Vec::new()) {
+                estimated.add_answer(reference, &answered);
             }
         }
-        Some(())
+    }
+
+    fn count(
+        &self,
+        comparison: &Comparison,
+        labels: &Labels,
+        segments: Option<&[String]>,
+        counted: &mut Counted,
+    ) {
+        let target = &comparison.target;
+        let reference = comparison.reference.as_deref();
+        for at in 0..self.ids.len() {
+            let Some((given, id)) = self.label(at, labels) else {
+                continue;
+            };
+            let at_ms = prediction_ms(id);
+            let predicted_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+            let delay_s = given.at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
+            let mut numbers = Vec::new();
+            let Some(answered) = self.answers.row(at, &mut numbers) else {
+                continue;
+            };
+            let label = &given.label;
+            counted.all.add(target, &answered, label, delay_s);
+            if let (Some(estimated), Some(reference)) = (&mut counted.all.estimated, reference)
+                && reference.is_before(at_ms)
+            {
+                estimated.add_label(reference, &answered, label, delay_s);
+            }
+            if let Some(segments) = segments {
+                let counts = counted.segment(&segments[at]);
+                counts.add(target, &answered, label, delay_s);
+            }
+        }
     }
 }
 

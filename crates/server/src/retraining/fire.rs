@@ -75,6 +75,7 @@ impl Retraining {
             since_ms: unsigned(since_ms),
             drift: quality.drifted(&config.endpoint, drifted_after_ms),
             measured: quality.measured(&config.endpoint, &config.accuracy_metric),
+            estimated: quality.estimated(&config.endpoint, &config.accuracy_metric),
             new_labels: unsigned(new_labels),
         })
     }
