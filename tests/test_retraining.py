@@ -214,7 +214,7 @@ def test_a_kill_leaves_no_half_data_set(serve, tmp_path):
             assert hashlib.sha256(file.read_bytes()).hexdigest() == listed["digest"] == first["digest"]
             dataset("delete", f"fraud@{listed['version']}", place=["--data", data])
         for folder in (data / "datasets").iterdir():
-            if folder.name not in ["tmp", ".lock"]:
+            if folder.name not in ["tmp", ".lock", ".names.lock", ".id"]:
                 assert sorted(file.name for file in folder.iterdir()) == ["data.parquet", "dataset.json"]
     subprocess.run(command, check=True, capture_output=True)
     assert json.loads(dataset("list", "--json", place=["--data", data]))[0]["digest"] == first["digest"]

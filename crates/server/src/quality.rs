@@ -193,6 +193,11 @@ impl Quality {
         })
     }
 
+    /// Whether any endpoint is captured.
+    pub(crate) fn is_capturing(&self) -> bool {
+        self.capture.is_some()
+    }
+
     /// The folder of captured predictions.
     pub(crate) fn capture_folder(&self) -> &CaptureFolder {
         &self.folder
@@ -269,6 +274,10 @@ impl Quality {
         subject: ErasedSubject,
     ) -> Result<ErasedCaptures, InferError> {
         self.flush().await;
+        // Data sets that are being made of these rows are not finished.
+        let folder = self.folder.clone();
+        let erasure = read_files(move || folder.begin_erasure());
+        let _erasure = erasure.await.map_err(unavailable)?;
         let subject = Arc::new(subject);
         let (folder, name, wanted) = (self.folder.clone(), endpoint.clone(), subject.clone());
         let finding = read_files(move || find_rows(&folder, &name, &wanted));

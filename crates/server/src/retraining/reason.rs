@@ -16,7 +16,7 @@ pub(super) struct Facts {
     pub(super) measured: Option<MeasuredFact>,
     /// The same metric, as it is estimated without labels.
     pub(super) estimated: Option<MeasuredFact>,
-    /// Labels that came since the rule fired last.
+    /// Labels that came since the rule fired last, counted up to those that it asks for.
     pub(super) new_labels: u64,
 }
 
@@ -148,7 +148,7 @@ fn labels(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
         .filter(|wanted| facts.new_labels >= *wanted)?;
     let labels = facts.new_labels;
     Some(Reason {
-        message: format!("{labels} new labels came, {wanted} are asked for"),
+        message: format!("{labels} or more new labels came, {wanted} are asked for"),
         numbers: json!({"kind": "labels", "labels": labels, "wanted": wanted}),
     })
 }
