@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 
-from conftest import PATIENCE_S
+from conftest import MODELS, PATIENCE_S
 from parts import Receiver, until
 from test_quality import get, label, run
 from test_retraining import events, in_state, rule
@@ -102,33 +102,34 @@ def overconfident():
 
 
 def test_the_estimate_follows_a_shift_of_the_data_before_labels_come(serve, tmp_path):
-    random = np.random.default_rng(2)
-    server = serve(overconfident(), "risk", ["good", "bad"], data=tmp_path / "data")
-    inputs, truth = two_classes(random, 4000, 1.5)
+    random = np.random.default_rng(4)
+    capture = "estimate_labels = 4000"
+    server = serve(overconfident(), "risk", ["good", "bad"], capture=capture, data=tmp_path / "data")
+    inputs, truth = two_classes(random, 8000, 1.5)
     ids, scores = ask(server, "risk", inputs)
-    assert "not calibrated: 0 of 1000 labelled predictions" in estimate(server, "risk")["problem"]
-    tell(server, "risk", ids[:900], truth[:900])
-    estimated = estimate(server, "risk")
-    assert "not calibrated: 900 of 1000" in estimated["problem"] and estimated["metrics"] == []
+    assert "not calibrated: 0 of 4000 labelled predictions" in estimate(server, "risk")["problem"]
+    tell(server, "risk", ids[:3900], truth[:3900])
+    estimated = until(lambda: "3900 of 4000" in estimate(server, "risk")["problem"] and estimate(server, "risk"))
+    assert estimated["metrics"] == [] and estimated["reference_labels"] == 0
     assert server.metric("tidegate_estimated_accuracy", endpoint="risk") is None
-    tell(server, "risk", ids[900:2000], truth[900:2000])
+    tell(server, "risk", ids[3900:6000], truth[3900:6000])
     until(lambda: estimate(server, "risk")["problem"] is None)
     estimated = estimate(server, "risk")
     # Whole requests belong to the reference, and the rows after them are estimated, labelled or not.
-    assert estimated["reference_labels"] == 1000
+    assert estimated["reference_labels"] == 4000
     before = figures(estimated)
-    assert before["accuracy"]["n"] == 3000 and before["accuracy"]["realized"]["n"] == 1000
-    known = scores[1000:, 1] >= 0.5
-    assert before["accuracy"]["low"] < accuracy_score(truth[1000:], known) < before["accuracy"]["high"]
+    assert before["accuracy"]["n"] == 4000 and before["accuracy"]["realized"]["n"] == 2000
+    known = scores[4000:, 1] >= 0.5
+    assert before["accuracy"]["low"] < accuracy_score(truth[4000:], known) < before["accuracy"]["high"]
 
     # The data become harder, and nobody has told the truth yet.
     shifted, later_truth = two_classes(random, 6000, 0.4)
     later_ids, later_scores = ask(server, "risk", shifted)
     shown = figures(estimate(server, "risk"))
-    assert shown["accuracy"]["n"] == 9000 and shown["accuracy"]["realized"]["n"] == 1000
+    assert shown["accuracy"]["n"] == 10_000 and shown["accuracy"]["realized"]["n"] == 2000
     # Over all rows that are estimated, as they are together in the hour.
-    all_truth = np.concatenate([truth[1000:], later_truth])
-    all_scores = np.concatenate([scores[1000:, 1], later_scores[:, 1]])
+    all_truth = np.concatenate([truth[4000:], later_truth])
+    all_scores = np.concatenate([scores[4000:, 1], later_scores[:, 1]])
     answered = all_scores >= 0.5
     real = {
         "accuracy": accuracy_score(all_truth, answered),
@@ -144,22 +145,22 @@ def test_the_estimate_follows_a_shift_of_the_data_before_labels_come(serve, tmp_
     assert claimed > shown["accuracy"]["high"] + 0.05
 
     text = run(server, "accuracy", "risk")
-    assert "estimated without labels, calibrated on 1000 labels" in text and "ESTIMATED" in text
-    until(lambda: server.metric("tidegate_estimated_accuracy_rows", endpoint="risk", version="1") == 9000)
+    assert "estimated without labels, calibrated on 4000 labels" in text and "ESTIMATED" in text
+    until(lambda: server.metric("tidegate_estimated_accuracy_rows", endpoint="risk", version="1") == 10_000)
     value = server.metric("tidegate_estimated_accuracy", endpoint="risk", version="1", metric="accuracy")
     assert value == pytest.approx(shown["accuracy"]["value"])
     page = requests.get(server.url("/console/quality"), timeout=PATIENCE_S).text
-    assert "calibrated on 1,000 labels" in page, page
+    assert "calibrated on 4,000 labels" in page, page
 
     # Once they have come, the truth is beside the estimate.
     tell(server, "risk", later_ids, later_truth)
-    tell(server, "risk", ids[2000:], truth[2000:])
+    tell(server, "risk", ids[6000:], truth[6000:])
     realized = figures(estimate(server, "risk"))["accuracy"]["realized"]
-    assert realized["n"] == 9000 and realized["value"] == pytest.approx(real["accuracy"], abs=1e-9)
+    assert realized["n"] == 10_000 and realized["value"] == pytest.approx(real["accuracy"], abs=1e-9)
 
     # The reference outlives the process, and labels that came later do not change it.
     server.stop()
-    server = serve(None, "risk", ["good", "bad"], data=tmp_path / "data")
+    server = serve(None, "risk", ["good", "bad"], capture=capture, data=tmp_path / "data")
     again = estimate(server, "risk")
     assert again["reference_until_ms"] == estimated["reference_until_ms"]
     assert figures(again)["accuracy"]["value"] == pytest.approx(shown["accuracy"]["value"], abs=1e-12)
@@ -187,8 +188,6 @@ def test_the_accuracy_of_many_classes_is_estimated(serve):
 def test_what_has_no_probabilities_is_not_estimated(serve, start, tmp_path):
     config = tmp_path / "tidegate.toml"
     config.write_text(CAPTURE.format(name="digits", more="estimate_labels = 100"))
-    from conftest import MODELS
-
     server = start(MODELS / "digits", flags=["--config", str(config)])
     body = {
         "inputs": [{"name": "image", "shape": [1, 64], "datatype": "FP32", "data": [0.0] * 64}],

@@ -79,7 +79,7 @@ impl Datasets {
         });
         let (unfinished, manifest, before) = building.await?;
         let names = self.lock_names().await?;
-        // From here on, an erasure waits until the data set is there, and one that was made before.
+        // From here on an erasure waits: the data set is one that was made before it.
         let _erasures = self.check_erasures(before).await?;
         let mut write = self.context.store.write(actor).await?;
         let (row, is_new) = self.add(&mut write, name, &manifest).await?;

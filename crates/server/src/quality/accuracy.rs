@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_capture::{CaptureFolder, Hour, Partition, PartitionKey};
+use tidegate_core::QualityTask;
 use tidegate_datasets::LabelTarget;
 use tidegate_store::{FeedbackMark, Store};
 
@@ -137,8 +138,11 @@ impl Accuracy {
             Err(problem) => (None, Some(problem)),
         };
         let reference = match &target {
-            Some(target) => Some(self.references.of(store, key, target).await?),
-            None => None,
+            // Numbers are not estimated.
+            Some(target) if target.task != QualityTask::Number => {
+                Some(self.references.of(store, key, target).await?)
+            }
+            _ => None,
         };
         Ok(VersionAccuracy {
             problem,

@@ -81,8 +81,17 @@ pub(super) async fn count(
     Ok(counted)
 }
 
-/// The earliest labelled predictions of a partition whose answers are probabilities: as many as are wanted,
-/// or somewhat more.
+/// Labelled predictions of a partition.
+#[derive(Default)]
+pub(super) struct Samples {
+    /// Those whose answers are probabilities.
+    pub(super) usable: Vec<Sample>,
+    /// All that were looked at.
+    pub(super) labelled: usize,
+}
+
+/// The earliest labelled predictions of a partition: until so many that are wanted have been looked at, or
+/// somewhat more.
 ///
 /// # Errors
 /// Why the labels or the predictions cannot be read.
@@ -92,11 +101,11 @@ pub(super) async fn samples(
     key: &PartitionKey,
     target: &LabelTarget,
     wanted: usize,
-) -> Result<Vec<Sample>, String> {
+) -> Result<Samples, String> {
     let mut pages = LabelPages::new(store, key, SAMPLED_PAGE);
-    let mut samples = Vec::new();
+    let mut samples = Samples::default();
     while let Some(labels) = pages.next().await? {
-        if labels.is_empty() || samples.len() >= wanted {
+        if labels.is_empty() || samples.is_enough(wanted) {
             break;
         }
         let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
@@ -104,6 +113,23 @@ pub(super) async fn samples(
         samples.extend(sampling.await?);
     }
     Ok(samples)
+}
+
+impl Samples {
+    /// Whether there are so many, or it is clear that none will come.
+    pub(super) fn is_enough(&self, wanted: usize) -> bool {
+        self.usable.len() >= wanted || self.are_no_probabilities(wanted)
+    }
+
+    /// Whether of so many answers none was of probabilities.
+    pub(super) fn are_no_probabilities(&self, wanted: usize) -> bool {
+        self.usable.is_empty() && self.labelled >= wanted
+    }
+
+    pub(super) fn extend(&mut self, more: Self) {
+        self.usable.extend(more.usable);
+        self.labelled += more.labelled;
+    }
 }
 
 /// The labels of the predictions of a partition, so many at a time, from the earliest prediction on.
@@ -239,10 +265,10 @@ fn sample_page(
     key: &PartitionKey,
     target: &LabelTarget,
     labels: &Labels,
-) -> Result<Vec<Sample>, tidegate_capture::CaptureError> {
+) -> Result<Samples, tidegate_capture::CaptureError> {
     let output = output_column(&target.output);
     let columns = [PREDICTION_ID, ROW, TENANT, output.as_str()];
-    let mut samples = Vec::new();
+    let mut samples = Samples::default();
     for batch in folder.read(key, Some(&columns))? {
         let batch = batch?;
         let Some(rows) = BatchRows::of(&batch, &output) else {
@@ -252,8 +278,9 @@ fn sample_page(
             if let Some((label, id)) = rows.label(at, labels)
                 && let Some(answered) = rows.answers.row(at, &mut Vec::new())
             {
-                let at_ms = prediction_ms(id);
-                samples.extend(Sample::new(target, &answered, &label.label, at_ms));
+                let sample = Sample::new(target, &answered, &label.label, prediction_ms(id));
+                samples.usable.extend(sample);
+                samples.labelled += 1;
             }
         }
     }

@@ -10,8 +10,9 @@ use tidegate_capture::{CaptureFolder, Hour, PartitionKey};
 use tidegate_datasets::LabelTarget;
 use tidegate_store::Store;
 
-use super::estimate::{Reference, Sample};
-use super::{join, read_files};
+use super::estimate::Reference;
+use super::join::{self, Samples};
+use super::read_files;
 
 /// The wait after labels were too few, as a multiple of the time that it took to find that out.
 const WAIT_FACTOR: u32 = 50;
@@ -100,14 +101,17 @@ impl References {
         target: &LabelTarget,
     ) -> Result<Result<Reference, String>, String> {
         let samples = self.samples(store, key, target).await?;
-        let (labels, wanted) = (samples.len(), self.wanted);
+        let (labels, wanted) = (samples.usable.len(), self.wanted);
+        if samples.are_no_probabilities(wanted) {
+            return Ok(Err("not calibrated: the answers are no probabilities".to_owned()));
+        }
         if labels < wanted {
             return Ok(Err(format!(
                 "not calibrated: {labels} of {wanted} labelled predictions with probabilities"
             )));
         }
         let of = target.clone();
-        let fitting = read_files(move || Ok(Reference::fit(&of, samples, wanted)));
+        let fitting = read_files(move || Ok(Reference::fit(&of, samples.usable, wanted)));
         let Some(reference) = fitting.await? else {
             return Ok(Err(
                 "not calibrated: the labels do not fit the answers".to_owned()
@@ -119,25 +123,25 @@ impl References {
         Ok(Ok(reference))
     }
 
-    /// The earliest labelled predictions of a version, as many as are wanted or somewhat more.
+    /// The earliest labelled predictions of a version.
     async fn samples(
         &self,
         store: &Store,
         key: &PartitionKey,
         target: &LabelTarget,
-    ) -> Result<Vec<Sample>, String> {
+    ) -> Result<Samples, String> {
         let (folder, endpoint) = (self.folder.clone(), key.endpoint.clone());
         let all = (Hour::of_ms(0), Hour::of_ms(u64::MAX));
         let listing = read_files(move || folder.partitions_of(&endpoint, all.0, all.1));
-        let mut samples = Vec::new();
+        let mut samples = Samples::default();
         for partition in listing.await? {
             if partition.key.version != key.version {
                 continue;
             }
-            let wanted = self.wanted.saturating_sub(samples.len());
+            let wanted = self.wanted.saturating_sub(samples.usable.len());
             let found = join::samples(store, &self.folder, &partition.key, target, wanted).await?;
             samples.extend(found);
-            if samples.len() >= self.wanted {
+            if samples.is_enough(self.wanted) {
                 break;
             }
         }
