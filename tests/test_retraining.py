@@ -191,6 +191,64 @@ def test_erased_rows_are_in_no_later_data_set_and_earlier_ones_can_be_deleted(se
     assert "dataset.create" in audit and "dataset.delete" in audit
 
 
+def test_a_data_set_without_room_on_the_disk_is_refused(serve, tmp_path):
+    data = tmp_path / "data"
+    server = serve(data=data)
+    records, labels = rows(200)
+    send(server, records, labels)
+    dataset("create", "fraud", place=at(server))
+    used = until(lambda: server.metric("tidegate_dataset_disk_bytes"))
+    files = [path for path in (data / "datasets").glob("*/*")]
+    assert used == sum(path.stat().st_size for path in files) and len(files) == 2
+    server.stop()
+    server = serve(data=data, more=f"\n[datasets]\nmax_disk_bytes = {int(used) + 2000}\n")
+    send(server, records, labels)
+    body = {"from_ms": 0, "to_ms": int(time.time() * 1000) + 1000}
+    refused = requests.post(server.url("/api/datasets/fraud"), json=body, timeout=PATIENCE_S)
+    assert (refused.status_code, refused.json()["code"]) == (507, "datasets_full"), refused.text
+    assert "datasets.max_disk_bytes" in refused.json()["error"]
+    assert server.metric("tidegate_datasets_refused_total") == 1
+    assert not (data / "datasets/tmp").exists() and len(list((data / "datasets").glob("*/*"))) == 2
+    dataset("delete", "fraud@1", place=at(server))
+    assert until(lambda: server.metric("tidegate_dataset_disk_bytes") == 0)
+
+
+def test_a_start_removes_folders_of_data_sets_that_have_no_record(serve, tmp_path):
+    data = tmp_path / "data"
+    server = serve(data=data)
+    records, labels = rows(20)
+    send(server, records, labels)
+    digest = dataset("create", "fraud", place=at(server))[-64:]
+    server.stop()
+    folders = [data / "datasets" / (letter * 64) for letter in "ab"]
+    for folder in folders:
+        shutil.copytree(data / "datasets" / digest, folder)
+    # What was left an hour ago, and what may be being made.
+    os.utime(folders[0] / "dataset.json", (time.time() - 3700, time.time() - 3700))
+    server = serve(data=data)
+    until(lambda: not folders[0].exists())
+    assert folders[1].exists() and (data / "datasets" / digest).exists()
+    assert "without a record were removed" in server.log.read_text()
+
+
+def test_a_version_that_came_while_no_server_ran_is_told(serve, receiver, tmp_path):
+    registry = Registry(tmp_path)
+    more = rule(receiver, every_s=1)
+    server = serve(data=registry.data, more=more)
+    records, labels = rows(10)
+    send(server, records, labels)
+    trigger = until(in_state, server, "open")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    registry.run("push", FRAUD, "--no-check", "--trigger", trigger["id"])
+    server = serve(data=registry.data, more=more)
+    # The lease of the server that was killed ends by itself.
+    [closed] = until(events, server, "retrain.closed", patience_s=2 * PATIENCE_S)
+    assert closed["fields"]["trigger"] == trigger["id"] and closed["fields"]["version"] == "fraud:1"
+    time.sleep(6)
+    assert len(events(server, "retrain.closed")) == 1
+
+
 def test_a_kill_leaves_no_half_data_set(serve, tmp_path):
     data = tmp_path / "data"
     server = serve(data=data)
@@ -214,7 +272,7 @@ def test_a_kill_leaves_no_half_data_set(serve, tmp_path):
             assert hashlib.sha256(file.read_bytes()).hexdigest() == listed["digest"] == first["digest"]
             dataset("delete", f"fraud@{listed['version']}", place=["--data", data])
         for folder in (data / "datasets").iterdir():
-            if folder.name not in ["tmp", ".lock"]:
+            if folder.name not in ["tmp", ".lock", ".names.lock", ".id"]:
                 assert sorted(file.name for file in folder.iterdir()) == ["data.parquet", "dataset.json"]
     subprocess.run(command, check=True, capture_output=True)
     assert json.loads(dataset("list", "--json", place=["--data", data]))[0]["digest"] == first["digest"]
@@ -302,6 +360,9 @@ def test_a_lost_accuracy_waits_for_approval_and_is_sent_over_a_restart(serve, re
     assert approved == f"{trigger['id']} is approved\n"
     again = tidegate("retrain", "approve", trigger["id"], place=at(server), check=False)
     assert again.returncode == 1 and "is approved" in again.stderr
+    url = server.url(f"/api/retraining/fraud/{trigger['id']}/approve")
+    refused = requests.post(url, timeout=PATIENCE_S)
+    assert (refused.status_code, refused.json()["code"]) == (409, "trigger_state")
     until(lambda: in_state(server, "approved")["problem"])
     assert "answered 503" in triggers(server)[0]["problem"]
     server.process.send_signal(signal.SIGKILL)

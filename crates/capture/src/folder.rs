@@ -40,6 +40,8 @@ const LOCK: &str = ".lock";
 const ID: &str = ".id";
 /// What is noted about a version.
 const NOTE: &str = "_version.json";
+/// What estimates of a version rest on.
+const CALIBRATION: &str = "_calibration.json";
 pub(crate) const EXTENSION: &str = "parquet";
 
 impl CaptureFolder {
@@ -244,15 +246,7 @@ impl CaptureFolder {
     /// # Errors
     /// [`CaptureError::Io`].
     pub fn write_note(&self, key: &PartitionKey, note: &[u8]) -> Result<(), CaptureError> {
-        check_names(&self.root, key)?;
-        let path = self.note_path(key);
-        let folder = path.parent().unwrap_or(&self.root);
-        make_folder(folder)?;
-        let unfinished = folder.join(format!("{}.tmp", file_id()));
-        let written = fs::write(&unfinished, note)
-            .and_then(|()| File::open(&unfinished)?.sync_all())
-            .and_then(|()| fs::rename(&unfinished, &path));
-        written.map_err(|error| CaptureError::io(&path, error))
+        self.write_of_version(key, NOTE, note)
     }
 
     /// The note about the version of a partition, if there is one.
@@ -260,19 +254,60 @@ impl CaptureFolder {
     /// # Errors
     /// [`CaptureError::Io`].
     pub fn read_note(&self, key: &PartitionKey) -> Result<Option<Vec<u8>>, CaptureError> {
+        self.read_of_version(key, NOTE)
+    }
+
+    /// Writes what estimates of the version of a partition rest on, in place of what was before.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn write_calibration(&self, key: &PartitionKey, text: &[u8]) -> Result<(), CaptureError> {
+        self.write_of_version(key, CALIBRATION, text)
+    }
+
+    /// What estimates of the version of a partition rest on, if that was written.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn read_calibration(&self, key: &PartitionKey) -> Result<Option<Vec<u8>>, CaptureError> {
+        self.read_of_version(key, CALIBRATION)
+    }
+
+    fn write_of_version(
+        &self,
+        key: &PartitionKey,
+        name: &str,
+        content: &[u8],
+    ) -> Result<(), CaptureError> {
         check_names(&self.root, key)?;
-        let path = self.note_path(key);
+        let path = self.version_folder(key).join(name);
+        let folder = path.parent().unwrap_or(&self.root);
+        make_folder(folder)?;
+        let unfinished = folder.join(format!("{}.tmp", file_id()));
+        let written = fs::write(&unfinished, content)
+            .and_then(|()| File::open(&unfinished)?.sync_all())
+            .and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|error| CaptureError::io(&path, error))
+    }
+
+    fn read_of_version(
+        &self,
+        key: &PartitionKey,
+        name: &str,
+    ) -> Result<Option<Vec<u8>>, CaptureError> {
+        check_names(&self.root, key)?;
+        let path = self.version_folder(key).join(name);
         match fs::read(&path) {
-            Ok(note) => Ok(Some(note)),
+            Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(CaptureError::io(&path, error)),
         }
     }
 
-    fn note_path(&self, key: &PartitionKey) -> PathBuf {
+    fn version_folder(&self, key: &PartitionKey) -> PathBuf {
         let version = format!("version={}", key.version);
         let endpoint = self.root.join(format!("endpoint={}", key.endpoint));
-        endpoint.join(version).join(NOTE)
+        endpoint.join(version)
     }
 
     /// A new file that has no name of a partition yet.

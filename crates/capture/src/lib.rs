@@ -34,6 +34,7 @@
 //! ```
 
 mod erase;
+mod erasures;
 mod error;
 mod folder;
 mod hour;
@@ -42,6 +43,7 @@ mod reader;
 mod writer;
 
 pub use erase::{Subject, SubjectRows};
+pub use erasures::{Erasure, ErasureCount};
 pub use error::CaptureError;
 pub use folder::{CaptureFolder, FolderLock, Removed};
 pub use hour::Hour;

@@ -14,8 +14,8 @@ use tidegate_redaction::PrivacyConfig;
 use tidegate_redis::RedisConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
-    AlertsConfig, CaptureConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig,
-    RetrainConfig, RolloutsConfig, ServerConfig, TlsConfig,
+    AlertsConfig, CaptureConfig, ConsoleConfig, DatasetsConfig, GpuConfig, PlatformConfig,
+    ReplicasConfig, RetrainConfig, RolloutsConfig, ServerConfig, TlsConfig,
 };
 use tidegate_serving::{EndpointConfig, FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) cache: CacheConfig,
     /// Which predictions are captured, and what is watched on them.
     pub(crate) capture: CaptureConfig,
+    /// What data sets may take.
+    pub(crate) datasets: DatasetsConfig,
     /// When rollouts may go on.
     pub(crate) rollouts: RolloutsConfig,
     /// When new versions are asked for.

@@ -57,7 +57,7 @@ pub use models::{Models, VersionRow, VersionState};
 pub use not_found::not_found;
 pub use objectives::{ObjectiveRow, Objectives, describe_target};
 pub use page::{Frame, Page, Part, User};
-pub use quality::{AccuracyFigure, DriftFigure, Quality, VersionQuality};
+pub use quality::{AccuracyFigure, DriftFigure, EstimatedFigures, Quality, VersionQuality};
 pub use range::Range;
 pub use rollouts::{
     ArmsView, CheckPointView, CheckView, EventView, IntervalView, RolloutView, Rollouts,

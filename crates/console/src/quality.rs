@@ -31,10 +31,28 @@ pub struct VersionQuality {
     pub labelled: u64,
     /// What the labels say.
     pub figures: Vec<AccuracyFigure>,
+    /// What its probabilities say before labels come.
+    pub estimated: Option<EstimatedFigures>,
     /// Why labels are not compared, or drift is not watched.
     pub problem: Option<String>,
     /// The last window that was held against the baseline.
     pub drift: Option<DriftFigure>,
+}
+
+/// What the probabilities of a version say of how right it is.
+#[derive(Debug)]
+pub enum EstimatedFigures {
+    /// Why there is no estimate.
+    NotCalibrated(String),
+    /// There is one.
+    Calibrated {
+        /// The labelled predictions that it is calibrated on.
+        labels: u64,
+        /// The predictions after those, which it is of.
+        rows: u64,
+        /// The figures.
+        figures: Vec<AccuracyFigure>,
+    },
 }
 
 /// A figure with its interval.
@@ -94,12 +112,13 @@ impl Quality {
     fn accuracy(&self) -> Markup {
         html! {
             section.card {
-                div.title { h2 { "Accuracy" } span.soft { "by labels, with 95 % intervals" } }
+                div.title { h2 { "Accuracy" } span.soft { "by labels, and as the probabilities say it before labels come, with 95 % intervals" } }
                 table.cards {
                     thead {
                         tr {
                             th scope="col" { "Endpoint" } th scope="col" { "Version" } th.num scope="col" { "Captured rows" }
-                            th.num scope="col" { "Labels" } th scope="col" { "Figures" }
+                            th.num scope="col" { "Labels" } th scope="col" { "By labels" }
+                            th scope="col" { "Estimated" }
                         }
                     }
                     tbody { @for version in &self.versions { (version.accuracy_line()) } }
@@ -140,10 +159,16 @@ impl VersionQuality {
                 (self.name())
                 td.num data-label="Captured rows" { (count(self.predictions)) }
                 td.num data-label="Labels" { (count(self.labelled)) }
-                td.break data-label="Figures" {
+                td.break data-label="By labels" {
                     @if let Some(problem) = &self.problem { (badge(Tone::Notice, "problem")) " " (problem) }
                     @else if self.figures.is_empty() { (NONE) }
                     @for figure in &self.figures { div { (figure.text()) } }
+                }
+                td.break data-label="Estimated" {
+                    @match &self.estimated {
+                        None => { (NONE) },
+                        Some(estimated) => { (estimated.markup()) },
+                    }
                 }
             }
         }
@@ -170,6 +195,20 @@ impl VersionQuality {
                         }
                     },
                 }
+            }
+        }
+    }
+}
+
+impl EstimatedFigures {
+    fn markup(&self) -> Markup {
+        html! {
+            @match self {
+                Self::NotCalibrated(problem) => { span.soft { (problem) } },
+                Self::Calibrated { labels, rows, figures } => {
+                    @for figure in figures { div { (figure.text()) } }
+                    span.soft { "of " (count(*rows)) " predictions, calibrated on " (count(*labels)) " labels" }
+                },
             }
         }
     }
@@ -229,6 +268,16 @@ mod tests {
                 low: 0.95,
                 high: 0.98,
             }],
+            estimated: Some(EstimatedFigures::Calibrated {
+                labels: 1000,
+                rows: 800,
+                figures: vec![AccuracyFigure {
+                    name: "accuracy",
+                    value: 0.91,
+                    low: 0.89,
+                    high: 0.93,
+                }],
+            }),
             problem: None,
             drift: Some(DriftFigure {
                 end_ms: 0,
@@ -248,6 +297,11 @@ mod tests {
         };
         let html = page.body().into_string();
         assert!(html.contains("accuracy 97"), "{html}");
+        assert!(
+            html.contains("accuracy 91") && html.contains("of 800 predictions"),
+            "{html}"
+        );
+        assert!(html.contains("calibrated on 1,000 labels"), "{html}");
         assert!(html.contains("1 of 30 columns drifted"), "{html}");
         assert!(html.contains("amount&lt;b&gt;"), "{html}");
     }

@@ -42,6 +42,8 @@ pub(crate) struct Ingredients {
     pub(crate) is_private: Box<dyn Fn(&str) -> bool + Send>,
     pub(crate) redaction: Value,
     pub(crate) place: String,
+    /// The id of the database that has the record.
+    pub(crate) records: String,
 }
 
 /// A captured file that is read.
@@ -88,7 +90,7 @@ pub(crate) fn build(
         ingredients,
         targets: &targets,
         kind,
-        writer: DatasetWriter::new(&unfinished.data(), &schema)?,
+        writer: DatasetWriter::new(&unfinished.data(), &schema, unfinished.room())?,
         schema: schema.clone(),
         counts: Counts::default(),
     };
@@ -136,6 +138,7 @@ fn lineage(ingredients: &Ingredients, counts: Counts, left_out: Vec<String>) -> 
         redaction: ingredients.redaction.clone(),
         database: ingredients.labels.store.shown().to_owned(),
         place: ingredients.place.clone(),
+        records: ingredients.records.clone(),
         tidegate: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -210,7 +213,7 @@ fn common_target(targets: &BTreeMap<String, Option<LabelTarget>>) -> Option<Labe
 }
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, DatasetError> {
-    let file = File::open(path).map_err(DatasetError::io(path))?;
+    let file = File::open(path).map_err(DatasetError::captured(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file);
     builder.map_err(|error| DatasetError::file(path, error))
 }
@@ -219,7 +222,7 @@ impl Build<'_> {
     fn add(&mut self, source: &Source) -> Result<(), DatasetError> {
         let path = &source.path;
         // One handle: an erasure may put another file in its place meanwhile.
-        let mut file = File::open(path).map_err(DatasetError::io(path))?;
+        let mut file = File::open(path).map_err(DatasetError::captured(path))?;
         let sha256 = digest_of(&mut file).map_err(DatasetError::io(path))?;
         file.seek(SeekFrom::Start(0))
             .map_err(DatasetError::io(path))?;

@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_capture::CaptureFolder;
+use tidegate_capture::{CaptureFolder, ErasureCount};
 use tidegate_redaction::{PrivacyConfig, Redactor};
-use tidegate_store::{AuditEntry, Dataset, NewDataset, Store, Write};
+use tidegate_store::{AuditEntry, Dataset, DatasetPlace, NewDataset, Store, Write};
 use tokio::runtime::Handle;
 
 use crate::build::{Ingredients, build};
-use crate::folder::{DatasetFolder, UnfinishedDataset};
+use crate::folder::{DatasetFolder, NamesLock, UnfinishedDataset, random_id};
 use crate::labels::LabelReader;
 use crate::reference::is_name;
 use crate::{DatasetError, DatasetManifest, DatasetQuery, DatasetRecord, DatasetReference};
@@ -35,6 +36,8 @@ pub struct DatasetsContext {
     pub store: Store,
     /// What is private: columns of such names are left out.
     pub privacy: PrivacyConfig,
+    /// What all data sets of the folder may take on the disk, in bytes.
+    pub max_disk_bytes: u64,
 }
 
 impl Datasets {
@@ -51,7 +54,8 @@ impl Datasets {
     /// data set. One is made at a time. `audited` adds a row to the audit log of the database.
     ///
     /// # Errors
-    /// [`DatasetError::NotFound`] if there is no such row.
+    /// [`DatasetError::NotFound`] if there is no such row, [`DatasetError::Full`] without room for it,
+    /// [`DatasetError::Changed`] if rows were erased or removed meanwhile.
     pub async fn create(
         &self,
         name: &str,
@@ -64,24 +68,72 @@ impl Datasets {
                 format!("{name:?} cannot be the name of a data set: use A-Z a-z 0-9 - _ .");
             return Err(DatasetError::Refused(message));
         }
-        let ingredients = self.ingredients(query)?;
-        let folder = self.folder.clone();
+        let records = self.records_id(actor).await?;
+        let ingredients = self.ingredients(query, records)?;
+        let (folder, max_bytes) = (self.folder.clone(), self.context.max_disk_bytes);
         let building = blocking(move || {
-            let unfinished = folder.begin()?;
+            let unfinished = folder.begin(max_bytes)?;
+            let before = erasures(&ingredients.captures)?.number();
             let manifest = build(&ingredients, &unfinished)?;
-            Ok((unfinished, manifest))
+            Ok((unfinished, manifest, before))
         });
-        let (unfinished, manifest) = building.await?;
+        let (unfinished, manifest, before) = building.await?;
+        let names = self.lock_names().await?;
+        // From here on an erasure waits: the data set is one that was made before it.
+        let _erasures = self.check_erasures(before).await?;
         let mut write = self.context.store.write(actor).await?;
         let (row, is_new) = self.add(&mut write, name, &manifest).await?;
         // Before the row can be seen. A process that is killed in between leaves a whole folder without a
-        // row, which the next data set of this content takes.
+        // row, which the next data set of this content takes, or else the next start removes.
         self.finish(unfinished, manifest).await?;
         if is_new && audited {
             audit(&mut write, "dataset.create", &row).await?;
         }
         write.commit().await?;
+        drop(names);
         Ok((row.try_into()?, is_new))
+    }
+
+    /// What the data sets take on the disk, in bytes.
+    ///
+    /// # Errors
+    /// [`DatasetError::File`].
+    pub async fn disk_bytes(&self) -> Result<u64, DatasetError> {
+        let folder = self.folder.clone();
+        blocking(move || folder.bytes()).await
+    }
+
+    /// Removes folders without a record that are older than a time: those of processes that were killed.
+    /// Only folders that were made for this database are looked at: another one may know the others. The
+    /// digests of what was removed.
+    ///
+    /// # Errors
+    /// [`DatasetError`] of the folder or the database.
+    pub async fn sweep(&self, older_than: Duration) -> Result<Vec<String>, DatasetError> {
+        let store = &self.context.store;
+        let (Some(records), Some(id)) = (store.property(RECORDS_ID).await?, self.folder.id()?)
+        else {
+            return Ok(Vec::new());
+        };
+        let path = self.place();
+        let place = DatasetPlace {
+            path: &path,
+            id: &id,
+        };
+        let _names = self.lock_names().await?;
+        let mut removed = Vec::new();
+        for digest in self.folder.digests()? {
+            let is_old = |(manifest, age): (DatasetManifest, Duration)| {
+                manifest.lineage.records == records && age >= older_than
+            };
+            let is_candidate = self.folder.described(&digest).is_some_and(is_old);
+            if is_candidate && !store.needs_dataset(place, &digest).await? {
+                let (folder, of) = (self.folder.clone(), digest.clone());
+                blocking(move || folder.remove(&of)).await?;
+                removed.push(digest);
+            }
+        }
+        Ok(removed)
     }
 
     /// The data sets of a name, or all.
@@ -108,11 +160,17 @@ impl Datasets {
     /// [`DatasetError::NotFound`] if it was deleted, or another data folder has it.
     pub fn open(&self, record: &DatasetRecord) -> Result<File, DatasetError> {
         let (reference, place) = (record.reference(), &record.manifest.lineage.place);
+        let path = self.place();
+        let id = self.folder.id()?.unwrap_or_default();
+        let is_here = match record.place_id.as_str() {
+            "" => *place == path,
+            of => *of == id,
+        };
         if record.deleted_ms.is_some() {
             let message = format!("the data set {reference} was deleted");
             return Err(DatasetError::NotFound(message));
         }
-        if *place != self.place() {
+        if !is_here {
             let message = format!("the data set {reference} is in {place}, not here");
             return Err(DatasetError::NotFound(message));
         }
@@ -131,10 +189,17 @@ impl Datasets {
         audited: bool,
     ) -> Result<DatasetRecord, DatasetError> {
         let row = self.row(reference).await?;
-        if row.place != self.place() {
+        let (path, id) = (self.place(), self.folder.id()?.unwrap_or_default());
+        let place = DatasetPlace {
+            path: &path,
+            id: &id,
+        };
+        if !row.is_in(place) {
             let message = format!("the data set {reference} is in {}, not here", row.place);
             return Err(DatasetError::NotFound(message));
         }
+        // Until the folder is gone: a new data set of this content comes before or after.
+        let _names = self.lock_names().await?;
         let mut write = self.context.store.write(actor).await?;
         if write.delete_dataset(&row.name, row.version).await? && audited {
             audit(&mut write, "dataset.delete", &row).await?;
@@ -142,11 +207,43 @@ impl Datasets {
         write.commit().await?;
         // Another name may have the same content.
         let store = &self.context.store;
-        if !store.needs_dataset(&row.place, &row.digest).await? {
+        if !store.needs_dataset(place, &row.digest).await? {
             let (folder, digest) = (self.folder.clone(), row.digest.clone());
             blocking(move || folder.remove(&digest)).await?;
         }
         self.show(reference).await
+    }
+
+    async fn lock_names(&self) -> Result<NamesLock, DatasetError> {
+        let folder = self.folder.clone();
+        blocking(move || folder.lock_names()).await
+    }
+
+    /// Makes sure that no row was erased since there were so many erasures.
+    async fn check_erasures(&self, before: u64) -> Result<ErasureCount, DatasetError> {
+        let captures = self.context.captures.clone();
+        let now = blocking(move || erasures(&captures)).await?;
+        if now.number() != before {
+            let message = "captured rows were erased while the data set was made";
+            return Err(DatasetError::Changed(message.to_owned()));
+        }
+        Ok(now)
+    }
+
+    /// The id of the database of records, made with the first data set.
+    async fn records_id(&self, actor: &str) -> Result<String, DatasetError> {
+        if let Some(id) = self.context.store.property(RECORDS_ID).await? {
+            return Ok(id);
+        }
+        let mut write = self.context.store.write(actor).await?;
+        // Another process may have been faster.
+        if let Some(id) = write.property(RECORDS_ID).await? {
+            return Ok(id);
+        }
+        let id = random_id().to_string();
+        write.set_property(RECORDS_ID, &id).await?;
+        write.commit().await?;
+        Ok(id)
     }
 
     async fn finish(
@@ -165,7 +262,11 @@ impl Datasets {
         whole.display().to_string()
     }
 
-    fn ingredients(&self, query: DatasetQuery) -> Result<Ingredients, DatasetError> {
+    fn ingredients(
+        &self,
+        query: DatasetQuery,
+        records: String,
+    ) -> Result<Ingredients, DatasetError> {
         let redactor = Redactor::new(&self.context.privacy);
         let redactor = redactor.map_err(|error| DatasetError::Refused(error.to_string()))?;
         Ok(Ingredients {
@@ -179,6 +280,7 @@ impl Datasets {
             is_private: Box::new(move |name| redactor.named(name, "0") != "0"),
             redaction: serde_json::to_value(&self.context.privacy).unwrap_or_default(),
             place: self.place(),
+            records,
         })
     }
 
@@ -193,13 +295,17 @@ impl Datasets {
         described.lineage.captures.clear();
         let text = serde_json::to_string(&described)
             .map_err(|error| DatasetError::Refused(error.to_string()))?;
+        let id = self.folder.id()?.unwrap_or_default();
         let new = NewDataset {
             name,
             digest: &manifest.digest,
             rows: signed(manifest.rows),
             labels: signed(manifest.labels),
             bytes: signed(manifest.bytes),
-            place: &manifest.lineage.place,
+            place: DatasetPlace {
+                path: &manifest.lineage.place,
+                id: &id,
+            },
             manifest: &text,
         };
         Ok(write.add_dataset(new).await?)
@@ -220,6 +326,17 @@ impl DatasetsContext {
     pub fn folder_in(data: &Path) -> PathBuf {
         data.join("datasets")
     }
+}
+
+/// The property of the database that has its id.
+const RECORDS_ID: &str = "datasets_id";
+
+/// How many erasures have begun.
+fn erasures(captures: &CaptureFolder) -> Result<ErasureCount, DatasetError> {
+    captures.erasures()?.ok_or_else(|| {
+        let message = "captured rows are being erased";
+        DatasetError::Changed(message.to_owned())
+    })
 }
 
 /// Runs work on files beside the threads that serve connections.

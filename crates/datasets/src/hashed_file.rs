@@ -22,6 +22,11 @@ impl HashedFile {
         }
     }
 
+    /// What was written, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Makes the file durable; its digest and its bytes.
     pub(crate) fn finish(self) -> io::Result<(String, u64)> {
         self.file.sync_all()?;

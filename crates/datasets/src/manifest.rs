@@ -83,6 +83,9 @@ pub struct DatasetLineage {
     pub database: String,
     /// The data folder that has the file.
     pub place: String,
+    /// The id of the database that has its record; empty for those of earlier releases.
+    #[serde(default)]
+    pub records: String,
     /// The build that made it.
     pub tidegate: String,
 }
@@ -111,6 +114,9 @@ pub struct DatasetRecord {
     pub created_ms: i64,
     /// When its file was removed.
     pub deleted_ms: Option<i64>,
+    /// The id of the data folder that has its file; empty for those of earlier releases.
+    #[serde(default)]
+    pub place_id: String,
     /// Its columns and lineage.
     #[serde(flatten)]
     pub manifest: DatasetManifest,
@@ -137,6 +143,7 @@ impl TryFrom<Dataset> for DatasetRecord {
             created_by: row.created_by,
             created_ms: row.created_ms,
             deleted_ms: row.deleted_ms,
+            place_id: row.place_id,
             manifest,
         })
     }

@@ -12,6 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::DatasetError;
+use crate::folder::Room;
 use crate::hashed_file::HashedFile;
 
 /// Rows that are written at once. Pages of Parquet end where writes end, so that all but the last have
@@ -25,12 +26,14 @@ const GROUP_BYTES: usize = 64 << 20;
 /// The file of a data set that is being written.
 pub(crate) struct DatasetWriter {
     path: PathBuf,
+    /// What the file may take, in bytes.
+    room: Room,
     chunks: BatchCoalescer,
     writer: ArrowWriter<HashedFile>,
 }
 
 impl DatasetWriter {
-    pub(crate) fn new(path: &Path, schema: &SchemaRef) -> Result<Self, DatasetError> {
+    pub(crate) fn new(path: &Path, schema: &SchemaRef, room: Room) -> Result<Self, DatasetError> {
         let file = File::create(path).map_err(DatasetError::io(path))?;
         let level = ZstdLevel::try_new(3).unwrap_or_default();
         let properties = WriterProperties::builder()
@@ -44,6 +47,7 @@ impl DatasetWriter {
             writer: writer.map_err(|error| DatasetError::file(path, error))?,
             chunks: BatchCoalescer::new(schema.clone(), CHUNK_ROWS),
             path: path.to_owned(),
+            room,
         })
     }
 
@@ -58,9 +62,12 @@ impl DatasetWriter {
         let finished = self.chunks.finish_buffered_batch();
         finished.map_err(|error| self.arrow(&error))?;
         self.write_chunks()?;
-        let Self { path, writer, .. } = self;
+        let Self {
+            path, writer, room, ..
+        } = self;
         let file = writer.into_inner();
         let file = file.map_err(|error| DatasetError::file(&path, error))?;
+        room.check(file.bytes())?;
         file.finish().map_err(DatasetError::io(&path))
     }
 
@@ -68,6 +75,8 @@ impl DatasetWriter {
         while let Some(chunk) = self.chunks.next_completed_batch() {
             let written = self.write(&chunk);
             written.map_err(|error| DatasetError::file(&self.path, error))?;
+            // Of what is not written yet, nobody knows how small it becomes.
+            self.room.check(self.writer.bytes_written() as u64)?;
         }
         Ok(())
     }

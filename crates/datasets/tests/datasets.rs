@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{
     ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array,
@@ -116,6 +117,10 @@ fn label(number: u32, tenant: &str, label: &str) -> Feedback {
 }
 
 async fn datasets(folder: &Path, captures: CaptureFolder, fields: &[&str]) -> Datasets {
+    Datasets::new(context(folder, captures, fields).await)
+}
+
+async fn context(folder: &Path, captures: CaptureFolder, fields: &[&str]) -> DatasetsContext {
     let store = Store::open(folder.join("registry.db").to_str().unwrap())
         .await
         .unwrap();
@@ -124,7 +129,7 @@ async fn datasets(folder: &Path, captures: CaptureFolder, fields: &[&str]) -> Da
         .map(|at| label(at, "", "true"))
         .collect();
     store.add_feedback(&labels).await.unwrap();
-    Datasets::new(DatasetsContext {
+    DatasetsContext {
         folder: DatasetsContext::folder_in(folder),
         captures,
         labels: store.clone(),
@@ -133,7 +138,8 @@ async fn datasets(folder: &Path, captures: CaptureFolder, fields: &[&str]) -> Da
             fields: fields.iter().map(|&name| name.to_owned()).collect(),
             ..PrivacyConfig::default()
         },
-    })
+        max_disk_bytes: 1 << 30,
+    }
 }
 
 fn query(labelled: bool) -> DatasetQuery {
@@ -270,4 +276,104 @@ async fn what_is_damaged_or_gone_is_not_handed_out() {
             .contains("was deleted")
     );
     assert_eq!(datasets.list(None).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_would_take_too_much_of_the_disk_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let captures = capture(folder.path(), 3000, 3000);
+    let mut context = context(folder.path(), captures, &[]).await;
+    let datasets = Datasets::new(context.clone());
+    let made = datasets.create("fraud", query(true), "ada", true);
+    let (record, _) = made.await.unwrap();
+    let used = datasets.disk_bytes().await.unwrap();
+    assert!(used > record.manifest.bytes, "the description counts too");
+    context.max_disk_bytes = used + 1000;
+    let datasets = Datasets::new(context);
+    let refused = datasets.create("fraud", query(false), "ada", true).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, DatasetError::Full { .. }), "{refused}");
+    assert!(refused.to_string().contains("datasets.max_disk_bytes"));
+    assert_eq!(datasets.disk_bytes().await.unwrap(), used);
+    assert!(!folder.path().join("datasets/tmp").exists());
+    let reference: DatasetReference = "fraud@1".parse().unwrap();
+    datasets.delete(&reference, "ada", true).await.unwrap();
+    assert_eq!(datasets.disk_bytes().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_without_a_record_are_removed_and_those_of_other_databases_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let captures = capture(folder.path(), 20, 20);
+    let datasets = datasets(folder.path(), captures, &[]).await;
+    let created = datasets.create("fraud", query(false), "ada", true);
+    let digest = created.await.unwrap().0.manifest.digest;
+    let root = folder.path().join("datasets");
+    // As a process leaves it that is killed before its record is there.
+    let copy = |name: &str, change: fn(String) -> String| {
+        let to = root.join(name);
+        std::fs::create_dir(&to).unwrap();
+        let described = std::fs::read_to_string(root.join(&digest).join("dataset.json")).unwrap();
+        std::fs::write(to.join("dataset.json"), change(described)).unwrap();
+        to
+    };
+    let orphan = copy(&"ab".repeat(32), |text| text);
+    let foreign = copy(&"cd".repeat(32), |text| {
+        text.replace("\"records\": \"", "\"records\": \"another ")
+    });
+    assert_eq!(
+        datasets.sweep(Duration::from_secs(3600)).await.unwrap(),
+        Vec::<String>::new(),
+        "it may be one that is being made"
+    );
+    let swept = datasets.sweep(Duration::ZERO).await.unwrap();
+    assert_eq!(swept, ["ab".repeat(32)]);
+    assert!(!orphan.exists() && foreign.exists() && root.join(&digest).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_erased_meanwhile_are_in_no_data_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let captures = capture(folder.path(), 20, 20);
+    let datasets = datasets(folder.path(), captures.clone(), &[]).await;
+    let erasure = captures.begin_erasure().unwrap();
+    let refused = datasets.create("fraud", query(false), "ada", true).await;
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, DatasetError::Changed(_)), "{refused}");
+    drop(erasure);
+    let made = datasets.create("fraud", query(false), "ada", true).await;
+    assert!(made.unwrap().1);
+    // The lock of names stands for whatever takes long between reading and the record.
+    let names = std::fs::File::open(folder.path().join("datasets/.names.lock")).unwrap();
+    names.lock().unwrap();
+    let making = datasets.clone();
+    let making = tokio::spawn(async move {
+        let made = making.create("fraud", query(true), "ada", true).await;
+        made.unwrap_err()
+    });
+    let unfinished = folder.path().join("datasets/tmp/data.parquet");
+    while !std::fs::metadata(&unfinished).is_ok_and(|file| file.len() > 1000) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(captures.begin_erasure().unwrap());
+    drop(names);
+    let refused = making.await.unwrap();
+    assert!(matches!(refused, DatasetError::Changed(_)), "{refused}");
+    assert_eq!(datasets.list(None).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_path_on_another_machine_is_another_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let captures = capture(folder.path(), 20, 20);
+    let datasets = datasets(folder.path(), captures, &[]).await;
+    let created = datasets.create("fraud", query(false), "ada", true);
+    let (record, _) = created.await.unwrap();
+    assert!(!record.place_id.is_empty() && datasets.open(&record).is_ok());
+    std::fs::write(folder.path().join("datasets/.id"), "another").unwrap();
+    let refused = datasets.open(&record).unwrap_err().to_string();
+    assert!(refused.contains("not here"), "{refused}");
+    let reference: DatasetReference = "fraud@1".parse().unwrap();
+    let refused = datasets.delete(&reference, "ada", true).await.unwrap_err();
+    assert!(matches!(refused, DatasetError::NotFound(_)), "{refused}");
 }

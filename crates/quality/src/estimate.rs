@@ -30,8 +30,10 @@ mod binary;
 mod calibration;
 mod classes;
 mod isotonic;
+mod reference;
 
 pub use binary::{ExpectedScores, expected_average_precision, expected_roc_auc};
 pub use calibration::Calibration;
 pub use classes::{ClassCalibration, ExpectedConfusion};
 pub use isotonic::Isotonic;
+pub use reference::{ClassReference, ScoreReference};

@@ -133,7 +133,7 @@ impl ServerComponents {
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
         let quality = Arc::new(base.quality(&sections.capture, &redactor, &events)?);
-        let datasets = Arc::new(base.datasets(&sections.privacy, &quality));
+        let datasets = Arc::new(base.datasets(&sections.datasets, &sections.privacy, &quality));
         let retraining = base.retraining(&sections.retrain, &quality, &datasets, &events)?;
         let objectives = base.objectives(&sections.slo, &events)?;
         let rollouts = base.rollouts(&sections.rollouts, &traffic, &objectives, &events);

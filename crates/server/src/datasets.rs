@@ -1,23 +1,35 @@
 //! Data sets of captured predictions, for those who train the next version.
 
 mod api;
+mod config;
+mod metrics;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_datasets::{
     DatasetError, DatasetQuery, DatasetRecord, DatasetReference, Datasets, DatasetsContext,
 };
 use tidegate_redaction::PrivacyConfig;
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, InferError, MetricRegistry};
 use tidegate_store::Store;
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 pub(crate) use self::api::description;
+pub use self::config::DatasetsConfig;
+use self::metrics::DatasetMetrics;
 use crate::ServerConfig;
 use crate::component::Component;
 use crate::quality::Quality;
 use crate::routes::Routes;
+
+/// How often the disk is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(60);
+/// A folder without a record that is younger may be one that is being made.
+const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 
 /// Makes data sets of what this server has captured.
 pub(crate) struct ServerDatasets {
@@ -25,6 +37,7 @@ pub(crate) struct ServerDatasets {
     server: ServerConfig,
     place: DatasetPlace,
     opened: OnceCell<Datasets>,
+    metrics: DatasetMetrics,
 }
 
 /// Where data sets are, and what is private in them.
@@ -34,11 +47,18 @@ pub(crate) struct DatasetPlace {
     /// The database that has their records.
     pub(crate) database: String,
     pub(crate) privacy: PrivacyConfig,
+    pub(crate) config: DatasetsConfig,
 }
 
 impl ServerDatasets {
-    pub(crate) fn new(quality: Arc<Quality>, server: ServerConfig, place: DatasetPlace) -> Self {
+    pub(crate) fn new(
+        quality: Arc<Quality>,
+        server: ServerConfig,
+        place: DatasetPlace,
+        registry: &MetricRegistry,
+    ) -> Self {
         Self {
+            metrics: DatasetMetrics::new(registry),
             quality,
             server,
             place,
@@ -62,7 +82,12 @@ impl ServerDatasets {
         self.quality.flush().await;
         let name = query.endpoint.clone();
         let creating = datasets.create(&name, query, actor, audited);
-        creating.await.map_err(infer_error)
+        let created = creating.await;
+        if let Err(DatasetError::Full { .. }) = &created {
+            self.metrics.refused.inc();
+        }
+        self.measure(datasets).await;
+        created.map_err(infer_error)
     }
 
     async fn list(&self) -> Result<Vec<DatasetRecord>, InferError> {
@@ -83,7 +108,33 @@ impl ServerDatasets {
         let datasets = self.open().await?;
         // The route has a row of its own in the audit log.
         let deleting = datasets.delete(reference, actor, false);
-        deleting.await.map_err(infer_error)
+        let deleted = deleting.await.map_err(infer_error);
+        self.measure(datasets).await;
+        deleted
+    }
+
+    async fn measure(&self, datasets: &Datasets) {
+        match datasets.disk_bytes().await {
+            Ok(bytes) => self.metrics.set_disk(bytes),
+            Err(error) => warn!(%error, "data sets cannot be measured"),
+        }
+    }
+
+    /// Removes what earlier processes have left, and measures what there is.
+    async fn run(self: Arc<Self>) {
+        let mut is_swept = false;
+        loop {
+            match self.open().await {
+                Ok(datasets) => {
+                    if !is_swept {
+                        is_swept = sweep(datasets).await;
+                    }
+                    self.measure(datasets).await;
+                }
+                Err(error) => warn!(%error, "data sets cannot be reached"),
+            }
+            tokio::time::sleep(MEASURE_EVERY).await;
+        }
     }
 
     async fn open(&self) -> Result<&Datasets, InferError> {
@@ -102,6 +153,7 @@ impl ServerDatasets {
             labels: self.quality.store().await?.clone(),
             store: store.map_err(|error| infer_error(error.into()))?,
             privacy: self.place.privacy.clone(),
+            max_disk_bytes: self.place.config.max_disk_bytes,
         }))
     }
 }
@@ -114,12 +166,43 @@ impl Component for ServerDatasets {
     fn routes(self: Arc<Self>) -> Routes<()> {
         api::routes(self)
     }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        let Some(data) = &self.place.data_folder else {
+            return;
+        };
+        // A server that makes none leaves no trace in the folder and the database.
+        if self.quality.is_capturing() || DatasetsContext::folder_in(data).is_dir() {
+            background.spawn(self.run());
+        }
+    }
+}
+
+/// Whether it was done.
+async fn sweep(datasets: &Datasets) -> bool {
+    match datasets.sweep(ORPHAN_AGE).await {
+        Ok(removed) => {
+            if !removed.is_empty() {
+                info!(
+                    folders = removed.len(),
+                    "folders of data sets without a record were removed"
+                );
+            }
+            true
+        }
+        Err(error) => {
+            warn!(%error, "folders of data sets without a record cannot be looked for");
+            false
+        }
+    }
 }
 
 fn infer_error(error: DatasetError) -> InferError {
     let code = match &error {
         DatasetError::NotFound(_) => ErrorCode::NotFound,
         DatasetError::Refused(_) => ErrorCode::InvalidParameter,
+        DatasetError::Full { .. } => ErrorCode::DatasetsFull,
+        DatasetError::Changed(_) => ErrorCode::CapturesChanged,
         DatasetError::Busy(_) | DatasetError::Store(_) => ErrorCode::NotReady,
         DatasetError::Capture(_) | DatasetError::File { .. } => ErrorCode::NotReady,
     };

@@ -106,6 +106,7 @@ pub use components::{
 };
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
+pub use datasets::DatasetsConfig;
 pub use gpu::GpuConfig;
 pub use listen::{ClientAuth, TlsConfig, TlsError, TlsVersion};
 pub use listen_address::listen_address;

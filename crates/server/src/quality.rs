@@ -6,11 +6,13 @@ pub(crate) mod columns;
 mod config;
 mod counts;
 mod drift;
+mod estimate;
 mod feedback;
 mod join;
 mod metrics;
 mod page;
 mod recorder;
+mod references;
 mod rows;
 mod target;
 mod trigger_facts;
@@ -36,7 +38,7 @@ use self::api::{ErasedCaptures, ErasedSubject};
 pub use self::config::{CaptureConfig, CaptureConfigError, CapturedEndpoint};
 use self::drift::{DriftMonitor, PersistedWindow};
 use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
-pub(crate) use self::join::{LabelPages, Labels};
+pub(crate) use self::join::{LabelPages, Labels, PAGE};
 use self::metrics::QualityMetrics;
 use self::recorder::{Recorder, RecorderContext};
 pub(crate) use self::trigger_facts::{DriftFact, MeasuredFact};
@@ -122,7 +124,7 @@ impl Quality {
             metrics.clone(),
         ));
         let quality = Self {
-            accuracy: Accuracy::new(folder.clone()),
+            accuracy: Accuracy::new(folder.clone(), config.estimate_labels),
             recorder: None,
             server: context.server,
             memory: context.memory,
@@ -192,6 +194,11 @@ impl Quality {
             );
             InferError::new(ErrorCode::NotFound, message)
         })
+    }
+
+    /// Whether any endpoint is captured.
+    pub(crate) fn is_capturing(&self) -> bool {
+        self.capture.is_some()
     }
 
     /// The folder of captured predictions.
@@ -270,6 +277,10 @@ impl Quality {
         subject: ErasedSubject,
     ) -> Result<ErasedCaptures, InferError> {
         self.flush().await;
+        // Data sets that are being made of these rows are not finished.
+        let folder = self.folder.clone();
+        let erasure = read_files(move || folder.begin_erasure());
+        let _erasure = erasure.await.map_err(unavailable)?;
         let subject = Arc::new(subject);
         let (folder, name, wanted) = (self.folder.clone(), endpoint.clone(), subject.clone());
         let finding = read_files(move || find_rows(&folder, &name, &wanted));
@@ -331,6 +342,8 @@ impl Quality {
                 self.metrics.set_labels(endpoint, version, counts.labelled);
                 self.metrics
                     .set_accuracy(endpoint, version, &counts.metrics());
+                let estimated = accuracy.estimated(counts);
+                self.metrics.set_estimated(endpoint, version, &estimated);
             }
         }
         *self.measured.lock() = endpoints;

@@ -70,8 +70,6 @@ struct State {
     reason_since_ms: BTreeMap<String, u64>,
     /// The rules that have a reason and do not fire, each with why that is.
     held_back: BTreeMap<String, String>,
-    /// The triggers that waited for a version when they were looked at last.
-    open: BTreeMap<String, String>,
     /// Why the rules are not followed.
     problem: Option<String>,
 }
@@ -134,20 +132,6 @@ impl Retraining {
         let for_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
         let holding = store.hold_retrain_lease(&self.context.server_name, for_ms);
         holding.await.map_err(|error| error.to_string())
-    }
-
-    /// Runs work that may take longer than the lease.
-    async fn holding_lease<T>(&self, store: &Store, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(LEASE / 3) => {
-                    // If it cannot be renewed, the next step finds out.
-                    let _ = self.hold_lease(store).await;
-                }
-            }
-        }
     }
 }
 

@@ -171,6 +171,11 @@ error_codes! {
     Conflict "conflict" 409 9
         "what exists already, or the server's configuration, does not allow the change"
         "do what the message says: choose another name, or change the configuration";
+    TriggerState "trigger_state" 409 9
+        "the trigger of retraining is in a state in which this cannot be done" "list the triggers, and read the state in the message";
+    CapturesChanged "captures_changed" 409 10
+        "captured predictions were erased or removed while a data set was made of them; nothing was made"
+        "try again";
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";
@@ -234,6 +239,9 @@ error_codes! {
         "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14
         "the requests and answers in flight use the whole memory budget" "wait for the time in `Retry-After`, then retry, or send fewer rows";
+    DatasetsFull "datasets_full" 507 8
+        "the data sets would take more of the disk than `datasets.max_disk_bytes`; nothing was made"
+        "delete data sets, choose fewer rows, or raise the limit";
     AuthUnavailable "auth_unavailable" 503 14
         "the server cannot check credentials or quotas now" "wait for the time in `Retry-After`, then retry";
     ShuttingDown "shutting_down" 503 14

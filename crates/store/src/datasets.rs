@@ -5,8 +5,8 @@ use sqlx::any::AnyRow;
 
 use crate::{Store, StoreError, Write};
 
-const COLUMNS: &str = "name, version, digest, row_count, label_count, bytes, place, created_by, \
-                       created_ms, deleted_ms, manifest";
+const COLUMNS: &str = "name, version, digest, row_count, label_count, bytes, place, place_id, \
+                       created_by, created_ms, deleted_ms, manifest";
 
 /// One version of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub struct Dataset {
     pub labels: i64,
     /// What the file takes, in bytes.
     pub bytes: i64,
-    /// The data folder that has the file.
+    /// The path of the data folder that has the file.
     pub place: String,
+    /// The id of that folder; empty for data sets of earlier releases.
+    pub place_id: String,
     /// Who made it.
     pub created_by: String,
     /// When, in milliseconds since 1970.
@@ -33,6 +35,15 @@ pub struct Dataset {
     pub deleted_ms: Option<i64>,
     /// Its columns and lineage, as JSON.
     pub manifest: String,
+}
+
+/// A data folder.
+#[derive(Clone, Copy, Debug)]
+pub struct DatasetPlace<'a> {
+    /// Its path, for people. That of another machine may be the same.
+    pub path: &'a str,
+    /// Its id.
+    pub id: &'a str,
 }
 
 /// A data set that is to be added.
@@ -49,12 +60,20 @@ pub struct NewDataset<'a> {
     /// What the file takes, in bytes.
     pub bytes: i64,
     /// The data folder that has the file.
-    pub place: &'a str,
+    pub place: DatasetPlace<'a>,
     /// Its columns and lineage, as JSON.
     pub manifest: &'a str,
 }
 
 impl Dataset {
+    /// Whether its file is in a folder. That of an earlier release is where its path is.
+    pub fn is_in(&self, place: DatasetPlace<'_>) -> bool {
+        match self.place_id.as_str() {
+            "" => self.place == place.path,
+            id => id == place.id,
+        }
+    }
+
     /// `fraud@3`.
     pub fn reference(&self) -> String {
         format!("{}@{}", self.name, self.version)
@@ -96,11 +115,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn needs_dataset(&self, place: &str, digest: &str) -> Result<bool, StoreError> {
-        let sql = "SELECT name FROM datasets WHERE place = $1 AND digest = $2 \
-                   AND deleted_ms IS NULL LIMIT 1";
+    pub async fn needs_dataset(
+        &self,
+        place: DatasetPlace<'_>,
+        digest: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "SELECT name FROM datasets WHERE digest = $3 AND deleted_ms IS NULL \
+                   AND (place_id = $1 OR (place_id = '' AND place = $2)) LIMIT 1";
         let row = sqlx::query(sql)
-            .bind(place)
+            .bind(place.id)
+            .bind(place.path)
             .bind(digest)
             .fetch_optional(self.pool())
             .await?;
@@ -128,14 +152,15 @@ impl Write {
             rows: new.rows,
             labels: new.labels,
             bytes: new.bytes,
-            place: new.place.to_owned(),
+            place: new.place.path.to_owned(),
+            place_id: new.place.id.to_owned(),
             created_by: self.actor().to_owned(),
             created_ms: self.now_ms(),
             deleted_ms: None,
             manifest: new.manifest.to_owned(),
         };
         let sql = format!(
-            "INSERT INTO datasets ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, $10)"
+            "INSERT INTO datasets ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11)"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&added.name)
@@ -146,6 +171,7 @@ impl Write {
         let query = query
             .bind(added.bytes)
             .bind(&added.place)
+            .bind(&added.place_id)
             .bind(&added.created_by)
             .bind(added.created_ms)
             .bind(&added.manifest);
@@ -205,6 +231,7 @@ fn dataset(row: &AnyRow) -> Result<Dataset, StoreError> {
         labels: row.try_get("label_count")?,
         bytes: row.try_get("bytes")?,
         place: row.try_get("place")?,
+        place_id: row.try_get("place_id")?,
         created_by: row.try_get("created_by")?,
         created_ms: row.try_get("created_ms")?,
         deleted_ms: row.try_get("deleted_ms")?,

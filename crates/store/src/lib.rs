@@ -63,7 +63,7 @@ pub use audit::{
 };
 pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};
-pub use datasets::{Dataset, NewDataset};
+pub use datasets::{Dataset, DatasetPlace, NewDataset};
 pub use error::StoreError;
 pub use events::{Event, NewEvent, Position, REGISTRY_ID};
 pub use experiments::{ExperimentUsers, StoredExperiment};

@@ -219,16 +219,51 @@ impl Store {
         Ok(())
     }
 
-    /// How many labels of an endpoint came after a time, in milliseconds since 1970.
+    /// The triggers whose state no event has told yet, the earliest first.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn labels_after(&self, endpoint: &str, after_ms: i64) -> Result<i64, StoreError> {
-        let sql =
-            "SELECT COUNT(*) AS labels FROM feedback WHERE endpoint = $1 AND received_ms > $2";
+    pub async fn untold_triggers(&self, limit: u16) -> Result<Vec<RetrainTrigger>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM retrain_triggers WHERE told <> state ORDER BY changed_ms, id LIMIT $1"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(i64::from(limit))
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(trigger).collect()
+    }
+
+    /// Notes that an event has told the state of a trigger.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn mark_told(&self, id: &str, state: TriggerState) -> Result<(), StoreError> {
+        sqlx::query("UPDATE retrain_triggers SET told = $2 WHERE id = $1")
+            .bind(id)
+            .bind(state.name())
+            .execute(self.writing_pool())
+            .await?;
+        Ok(())
+    }
+
+    /// How many labels of an endpoint came after a time, in milliseconds since 1970. Counts no further
+    /// than `enough`.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn labels_after(
+        &self,
+        endpoint: &str,
+        after_ms: i64,
+        enough: i64,
+    ) -> Result<i64, StoreError> {
+        let sql = "SELECT COUNT(*) AS labels FROM (SELECT 1 FROM feedback \
+                   WHERE endpoint = $1 AND received_ms > $2 LIMIT $3) AS counted";
         let row = sqlx::query(sql)
             .bind(endpoint)
             .bind(after_ms)
+            .bind(enough)
             .fetch_one(self.pool())
             .await?;
         Ok(row.try_get("labels")?)

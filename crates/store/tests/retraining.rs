@@ -9,11 +9,14 @@ mod suite;
 #[path = "support/postgres.rs"]
 mod postgres;
 
-use tidegate_store::{Feedback, NewDataset, RetrainTrigger, Store, TriggerState, Write};
+use tidegate_store::{
+    Dataset, DatasetPlace, Feedback, NewDataset, RetrainTrigger, Store, TriggerState, Write,
+};
 
 suite! {
     the_same_content_is_the_same_data_set,
     a_trigger_goes_from_state_to_state,
+    what_no_event_has_told_is_found_again,
     a_person_decides_once,
     one_server_has_the_lease,
     labels_and_triggers_are_counted_by_time,
@@ -26,7 +29,10 @@ fn new<'a>(name: &'a str, digest: &'a str) -> NewDataset<'a> {
         rows: 10,
         labels: 5,
         bytes: 100,
-        place: "/data/datasets",
+        place: DatasetPlace {
+            path: "/data/datasets",
+            id: "one",
+        },
         manifest: "{}",
     }
 }
@@ -67,8 +73,19 @@ async fn the_same_content_is_the_same_data_set(database: String) {
             .deleted_ms
             .is_some()
     );
-    assert!(store.needs_dataset("/data/datasets", "bb").await.unwrap());
-    assert!(!store.needs_dataset("/other", "bb").await.unwrap());
+    let place = |path, id| DatasetPlace { path, id };
+    let (here, moved) = (place("/data/datasets", "one"), place("/moved", "one"));
+    assert!(store.needs_dataset(here, "bb").await.unwrap());
+    assert!(store.needs_dataset(moved, "bb").await.unwrap());
+    // The same path on another machine.
+    let other = place("/data/datasets", "two");
+    assert!(!store.needs_dataset(other, "bb").await.unwrap());
+    assert!(third.is_in(moved) && !third.is_in(other));
+    let earlier = Dataset {
+        place_id: String::new(),
+        ..third
+    };
+    assert!(earlier.is_in(other) && !earlier.is_in(moved));
 }
 
 fn trigger(id: &str, fired_ms: i64) -> RetrainTrigger {
@@ -149,6 +166,31 @@ async fn a_trigger_goes_from_state_to_state(database: String) {
         (closed.state, closed.closed_by.as_str()),
         (TriggerState::Closed, "fraud:8")
     );
+}
+
+async fn what_no_event_has_told_is_found_again(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    let mut write = store.write("retrain:drift").await.unwrap();
+    write.add_trigger(&trigger("drift-1", 1000)).await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!(store.untold_triggers(9).await.unwrap().len(), 1);
+    store
+        .mark_told("drift-1", TriggerState::Preparing)
+        .await
+        .unwrap();
+    assert_eq!(store.untold_triggers(9).await.unwrap(), []);
+    let open = RetrainTrigger {
+        state: TriggerState::Open,
+        ..trigger("drift-1", 1000)
+    };
+    let mut write = store.write("retrain:drift").await.unwrap();
+    let changed = write.change_trigger(TriggerState::Preparing, &open);
+    assert!(changed.await.unwrap());
+    let closed = write.close_trigger("drift-1", "fraud", "fraud:8");
+    assert!(closed.await.unwrap());
+    write.commit().await.unwrap();
+    let untold = store.untold_triggers(9).await.unwrap();
+    assert_eq!(untold[0].state, TriggerState::Closed);
 }
 
 async fn a_person_decides_once(database: String) {
@@ -240,6 +282,7 @@ async fn labels_and_triggers_are_counted_by_time(database: String) {
     };
     let labels = [label(0, 10), label(1, 20), label(2, 30)];
     store.add_feedback(&labels).await.unwrap();
-    assert_eq!(store.labels_after("fraud", 10).await.unwrap(), 2);
-    assert_eq!(store.labels_after("digits", 0).await.unwrap(), 0);
+    assert_eq!(store.labels_after("fraud", 10, 9).await.unwrap(), 2);
+    assert_eq!(store.labels_after("fraud", 0, 2).await.unwrap(), 2);
+    assert_eq!(store.labels_after("digits", 0, 9).await.unwrap(), 0);
 }

@@ -96,6 +96,8 @@ struct VersionReport {
     labelled: u64,
     unusable_labels: u64,
     metrics: Vec<Metric>,
+    #[serde(default)]
+    estimated: Estimate,
     segments: Vec<Segment>,
     problem: Option<String>,
 }
@@ -114,6 +116,21 @@ struct Metric {
     low: f64,
     high: f64,
     n: u64,
+}
+
+/// What probabilities say before labels come; a server of an earlier release has none.
+#[derive(Default, Deserialize)]
+struct Estimate {
+    reference_labels: u64,
+    metrics: Vec<EstimatedMetric>,
+    problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct EstimatedMetric {
+    #[serde(flatten)]
+    metric: Metric,
+    realized: Option<Metric>,
 }
 
 #[derive(Deserialize)]
@@ -203,9 +220,13 @@ fn print_version(version: &VersionReport) {
     if *unusable_labels > 0 {
         print_line!("  {unusable_labels} labels are not among the values that the model predicts");
     }
-    if version.metrics.is_empty() {
-        return;
+    if !version.metrics.is_empty() {
+        print_metrics(version);
     }
+    print_estimate(&version.estimated);
+}
+
+fn print_metrics(version: &VersionReport) {
     let mut rows = vec![["METRIC", "VALUE", "LOW", "HIGH", "LABELS"].map(str::to_owned)];
     rows.extend(version.metrics.iter().map(|metric| {
         let number = |value: f64| format!("{value:.4}");
@@ -226,6 +247,58 @@ fn print_version(version: &VersionReport) {
         let figures: Vec<String> = figures.collect();
         let (value, labelled) = (printable(&segment.value), segment.labelled);
         print_line!("  {value}: {labelled} labels; {}", figures.join(", "));
+    }
+}
+
+/// What probabilities say, beside what labels say of the same predictions.
+fn print_estimate(estimate: &Estimate) {
+    if let Some(problem) = &estimate.problem {
+        print_line!(
+            "  accuracy is not estimated without labels: {}",
+            printable(problem)
+        );
+    }
+    if estimate.metrics.is_empty() {
+        return;
+    }
+    let labels = estimate.reference_labels;
+    print_line!("  estimated without labels, calibrated on {labels} labels:");
+    let header = [
+        "METRIC",
+        "ESTIMATED",
+        "LOW",
+        "HIGH",
+        "ROWS",
+        "BY LABELS",
+        "LABELS",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(estimate.metrics.iter().map(EstimatedMetric::row));
+    print_table(&rows);
+}
+
+impl EstimatedMetric {
+    fn row(&self) -> [String; 7] {
+        let Metric {
+            name,
+            value,
+            low,
+            high,
+            n,
+        } = &self.metric;
+        let (by_labels, labels) = match &self.realized {
+            Some(realized) => (format!("{:.4}", realized.value), realized.n.to_string()),
+            None => ("-".to_owned(), "0".to_owned()),
+        };
+        [
+            name.clone(),
+            format!("{value:.4}"),
+            format!("{low:.4}"),
+            format!("{high:.4}"),
+            n.to_string(),
+            by_labels,
+            labels,
+        ]
     }
 }
 

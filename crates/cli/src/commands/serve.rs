@@ -164,6 +164,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         limits: config.limits,
         cache: config.cache,
         capture,
+        datasets: config.datasets,
         rollouts: config.rollouts,
         retrain: config.retrain,
         features: config.features,

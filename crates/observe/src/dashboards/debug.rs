@@ -514,7 +514,15 @@ fn quality(job: &str) -> Vec<Panel> {
             "{{endpoint}}",
             format!("sum by (endpoint) (rate(tidegate_captured_rows_total{{{job}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Captures that were lost", "ops", "Dropped as memory was full, or not written.")
+        Panel::lines(
+            "Captures that were lost",
+            "ops",
+            "Dropped as memory was full, or not written; and data sets that were refused.",
+        )
+        .query(
+            "data sets refused",
+            format!("sum(rate(tidegate_datasets_refused_total{{{job}}}[$__rate_interval]))"),
+        )
             .query(
                 "dropped",
                 format!("sum(rate(tidegate_capture_dropped_total{{{job}}}[$__rate_interval]))"),
@@ -523,19 +531,37 @@ fn quality(job: &str) -> Vec<Panel> {
                 "not written",
                 format!("sum(rate(tidegate_capture_failures_total{{{job}}}[$__rate_interval]))"),
             ),
-        Panel::lines("Captures in memory and on disk", "bytes", "Until they are written, and in files.")
-            .query("{{instance}} memory", format!("tidegate_capture_held_bytes{{{job}}}"))
-            .query("{{instance}} disk", format!("tidegate_capture_disk_bytes{{{job}}}")),
+        Panel::lines(
+            "Captures and data sets in memory and on disk",
+            "bytes",
+            "Captures until they are written, and in files; the files of data sets.",
+        )
+        .query("{{instance}} memory", format!("tidegate_capture_held_bytes{{{job}}}"))
+        .query("{{instance}} captures", format!("tidegate_capture_disk_bytes{{{job}}}"))
+        .query("{{instance}} data sets", format!("tidegate_dataset_disk_bytes{{{job}}}")),
         Panel::lines("Labels", "ops", "By what became of them.").query(
             "{{endpoint}} {{outcome}}",
             format!("sum by (endpoint, outcome) (rate(tidegate_feedback_total{{{job}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Accuracy", "short", "By labels, of each version; and how many labels there are.")
-            .query("{{endpoint}} {{version}} {{metric}}", format!("tidegate_accuracy{{{job}}}"))
-            .query(
-                "{{endpoint}} {{version}} labels",
-                format!("tidegate_accuracy_labels{{{job}}}"),
-            ),
+        Panel::lines(
+            "Accuracy",
+            "short",
+            "By labels, of each version, and as its probabilities say it before labels come; of how many labels \
+             and predictions.",
+        )
+        .query("{{endpoint}} {{version}} {{metric}}", format!("tidegate_accuracy{{{job}}}"))
+        .query(
+            "{{endpoint}} {{version}} {{metric}} estimated",
+            format!("tidegate_estimated_accuracy{{{job}}}"),
+        )
+        .query(
+            "{{endpoint}} {{version}} labels",
+            format!("tidegate_accuracy_labels{{{job}}}"),
+        )
+        .query(
+            "{{endpoint}} {{version}} predictions estimated",
+            format!("tidegate_estimated_accuracy_rows{{{job}}}"),
+        ),
         Panel::lines("Drift", "short", "Columns that drifted in the last window, and windows in which one did.")
             .query(
                 "{{model}} {{version}} columns",

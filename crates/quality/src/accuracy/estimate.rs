@@ -92,7 +92,15 @@ impl Estimate {
         if n == 0 || hits > n {
             return None;
         }
-        let (value, z) = (hits as f64 / n as f64, confidence.z());
+        Self::of_share(hits as f64 / n as f64, n, confidence)
+    }
+
+    /// As [`Estimate::share`], of a share that need not be one of whole hits.
+    pub(crate) fn of_share(value: f64, n: u64, confidence: Confidence) -> Option<Self> {
+        if n == 0 || !(0.0..=1.0).contains(&value) {
+            return None;
+        }
+        let z = confidence.z();
         let (rows, squared) = (n as f64, z * z);
         let scale = 1.0 + squared / rows;
         let middle = (value + squared / (2.0 * rows)) / scale;
@@ -131,7 +139,7 @@ impl Estimate {
         }
     }
 
-    pub(super) fn within_one(self) -> Self {
+    pub(crate) fn within_one(self) -> Self {
         Self {
             low: self.low.max(0.0),
             high: self.high.min(1.0),

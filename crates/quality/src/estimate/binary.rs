@@ -190,6 +190,26 @@ impl ExpectedScores {
         )
     }
 
+    /// The same, with the variance of probabilities that rest on so many labelled answers by score,
+    /// in bins of equal width. The probability of a bin has the variance of a share after its
+    /// labels were seen (a beta distribution, from a uniform one before): with none, nothing is
+    /// known of it.
+    pub(super) fn widened(&self, reference: &[u64], threshold: f64) -> Self {
+        let mut widened = self.clone();
+        let raw = &mut widened.raw;
+        let width = SCORE_BINS / reference.len();
+        let below = (threshold * SCORE_BINS as f64) as usize;
+        for (number, labelled) in reference.iter().enumerate() {
+            let first = number * width;
+            let bins = &self.raw.bins[first..first + width];
+            let (negative, positive) = bins.split_at(below.saturating_sub(first).min(width));
+            let labelled = *labelled as f64;
+            raw.answered_negative.variance += variance_of_calibration(negative, labelled);
+            raw.answered_positive.variance += variance_of_calibration(positive, labelled);
+        }
+        widened
+    }
+
     /// The expected area under the ROC curve, from scores in 512 bins.
     pub fn roc_auc(&self, confidence: Confidence) -> Option<Estimate> {
         ranked_area(&groups(self.raw.bins.iter().copied()), confidence)
@@ -240,6 +260,17 @@ fn ascending(scores: &[f64], probabilities: &[f64]) -> Option<Vec<[f64; 2]>> {
             .map(|(_, probability)| [probability, 1.0 - probability])
             .collect(),
     )
+}
+
+/// The variance of how many positives are expected in bins whose probability rests on so many labels.
+fn variance_of_calibration(bins: &[[f64; 2]], labelled: f64) -> f64 {
+    let positives: f64 = bins.iter().map(|bin| bin[0]).sum();
+    let rows = positives + bins.iter().map(|bin| bin[1]).sum::<f64>();
+    if rows <= 0.0 {
+        return 0.0;
+    }
+    let probability = (positives / rows * labelled + 1.0) / (labelled + 2.0);
+    rows * rows * probability * (1.0 - probability) / (labelled + 3.0)
 }
 
 fn groups(counts: impl Iterator<Item = [f64; 2]>) -> Vec<Group> {

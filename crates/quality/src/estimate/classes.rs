@@ -34,6 +34,11 @@ impl ClassCalibration {
         })
     }
 
+    /// How many classes there are.
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
+    }
+
     /// The calibrated probabilities. `None` if there are not as many as classes, or one is not
     /// between 0 and 1.
     pub fn probabilities(&self, row: &[f64]) -> Option<Vec<f64>> {

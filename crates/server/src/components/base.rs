@@ -17,7 +17,7 @@ use crate::allocator::AllocatorMetrics;
 use crate::audit::AuditLog;
 use crate::cost::Costs;
 use crate::data_folder::DiskMetrics;
-use crate::datasets::{DatasetPlace, ServerDatasets};
+use crate::datasets::{DatasetPlace, DatasetsConfig, ServerDatasets};
 use crate::events::EventJournal;
 use crate::experiments::{Experiments, ExperimentsContext};
 use crate::exposition::MetricExposition;
@@ -120,6 +120,7 @@ impl Base {
     /// Data sets of captured predictions.
     pub(super) fn datasets(
         &self,
+        config: &DatasetsConfig,
         privacy: &PrivacyConfig,
         quality: &Arc<Quality>,
     ) -> ServerDatasets {
@@ -128,8 +129,10 @@ impl Base {
             data_folder: self.environment.feature_folder.clone(),
             database: self.environment.registry_database.clone(),
             privacy: privacy.clone(),
+            config: config.clone(),
         };
-        ServerDatasets::new(quality.clone(), self.server.clone(), place)
+        let (quality, server) = (quality.clone(), self.server.clone());
+        ServerDatasets::new(quality, server, place, &self.registry)
     }
 
     /// The rules that ask for new versions.

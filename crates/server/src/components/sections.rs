@@ -16,8 +16,8 @@ use tidegate_traces::TracesConfig;
 use crate::listen::TlsConfig;
 use crate::log_settings::LogControl;
 use crate::{
-    AlertsConfig, CaptureConfig, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
-    ReadAllocator, ReplicasConfig, RetrainConfig, RolloutsConfig, ServerConfig,
+    AlertsConfig, CaptureConfig, ConsoleConfig, DatasetsConfig, GiveBackMemory, GpuConfig,
+    PlatformConfig, ReadAllocator, ReplicasConfig, RetrainConfig, RolloutsConfig, ServerConfig,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -39,6 +39,8 @@ pub struct ServerSections {
     pub cache: CacheConfig,
     /// Which predictions are captured.
     pub capture: CaptureConfig,
+    /// What data sets may take.
+    pub datasets: DatasetsConfig,
     /// When rollouts may go on.
     pub rollouts: RolloutsConfig,
     /// When new versions are asked for.

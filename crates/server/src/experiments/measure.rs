@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::definition::ExperimentDefinition;
 use super::users::UserTable;
-use crate::quality::{LabelPages, Labels, columns, read_files};
+use crate::quality::{LabelPages, Labels, PAGE, columns, read_files};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -41,9 +41,9 @@ impl Measured {
         let partitions = read_files(move || listed.partitions_of(&endpoint, from, to)).await?;
         let mut table = UserTable::default();
         for partition in partitions {
-            let mut pages = LabelPages::of(&partition.key);
+            let mut pages = LabelPages::new(store, &partition.key, PAGE);
             let mut is_first = true;
-            while let Some(labels) = pages.next(store).await? {
+            while let Some(labels) = pages.next().await? {
                 let (measured, folder) = (self.clone(), folder.clone());
                 let key = partition.key.clone();
                 table = read_files(move || {

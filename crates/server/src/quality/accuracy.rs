@@ -1,15 +1,19 @@
 //! The accuracy of versions, by hour and over a window.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_capture::{CaptureFolder, Hour, Partition, PartitionKey};
+use tidegate_core::QualityTask;
 use tidegate_datasets::LabelTarget;
 use tidegate_store::{FeedbackMark, Store};
 
 use super::counts::AccuracyCounts;
-use super::join::{self, Counted};
+use super::estimate::{EstimatedMetric, Reference};
+use super::join::{self, Comparison, Counted};
 use super::read_files;
+use super::references::References;
 
 /// Hours whose counts are remembered, at most.
 const MAX_REMEMBERED: usize = 4096;
@@ -17,6 +21,7 @@ const MAX_REMEMBERED: usize = 4096;
 /// Counts labelled predictions, and remembers those of hours that have not changed since.
 pub(super) struct Accuracy {
     folder: CaptureFolder,
+    references: References,
     remembered: Mutex<HashMap<PartitionKey, Remembered>>,
     /// One counting at a time: a second one would read the same files.
     counting: tokio::sync::Mutex<()>,
@@ -28,6 +33,8 @@ struct Remembered {
     bytes: u64,
     mark: FeedbackMark,
     target: LabelTarget,
+    /// The end of the reference of its estimates.
+    reference_ms: Option<u64>,
     counts: AccuracyCounts,
 }
 
@@ -38,6 +45,8 @@ pub(super) struct VersionAccuracy {
     pub(super) problem: Option<String>,
     /// What labels are compared with.
     pub(super) target: Option<LabelTarget>,
+    /// What its estimates rest on, or why there are none.
+    pub(super) reference: Option<Result<Arc<Reference>, String>>,
     pub(super) counts: AccuracyCounts,
     /// By the values of a column, if one was named.
     pub(super) by_segment: Counted,
@@ -46,8 +55,10 @@ pub(super) struct VersionAccuracy {
 }
 
 impl Accuracy {
-    pub(super) fn new(folder: CaptureFolder) -> Self {
+    /// Of the captured predictions of a folder. Estimates rest on so many labels.
+    pub(super) fn new(folder: CaptureFolder, estimate_labels: u64) -> Self {
         Self {
+            references: References::new(folder.clone(), estimate_labels),
             folder,
             remembered: Mutex::default(),
             counting: tokio::sync::Mutex::default(),
@@ -78,20 +89,21 @@ impl Accuracy {
             let version = match versions.get_mut(&partition.key.version) {
                 Some(version) => version,
                 None => {
-                    let version = self.version(&partition.key).await?;
+                    let version = self.version(store, &partition.key).await?;
                     versions
                         .entry(partition.key.version.clone())
                         .or_insert(version)
                 }
             };
-            let Some(target) = &version.target else {
+            let Some(comparison) = version.comparison() else {
                 continue;
             };
             let counts = match segment {
-                None => self.counts(store, &partition, target).await?,
+                None => self.counts(store, &partition, &comparison).await?,
                 Some(_) => {
                     let key = &partition.key;
-                    let counted = join::count(store, &self.folder, key, target, segment).await?;
+                    let counting = join::count(store, &self.folder, key, &comparison, segment);
+                    let counted = counting.await?;
                     version.by_segment.merge(&counted);
                     counted.all
                 }
@@ -112,9 +124,9 @@ impl Accuracy {
         read_files(move || folder.partitions_of(&endpoint, from, to)).await
     }
 
-    async fn version(&self, key: &PartitionKey) -> Result<VersionAccuracy, String> {
-        let (folder, key) = (self.folder.clone(), key.clone());
-        let note = read_files(move || folder.read_note(&key)).await?;
+    async fn version(&self, store: &Store, key: &PartitionKey) -> Result<VersionAccuracy, String> {
+        let (folder, of) = (self.folder.clone(), key.clone());
+        let note = read_files(move || folder.read_note(&of)).await?;
         let target: Result<LabelTarget, String> = match note {
             None => Err("it is not known what its labels are compared with".to_owned()),
             Some(note) => serde_json::from_slice(&note)
@@ -125,9 +137,17 @@ impl Accuracy {
             Ok(target) => (Some(target), None),
             Err(problem) => (None, Some(problem)),
         };
+        let reference = match &target {
+            // Numbers are not estimated.
+            Some(target) if target.task != QualityTask::Number => {
+                Some(self.references.of(store, key, target).await?)
+            }
+            _ => None,
+        };
         Ok(VersionAccuracy {
             problem,
             target,
+            reference,
             ..VersionAccuracy::default()
         })
     }
@@ -136,20 +156,19 @@ impl Accuracy {
         &self,
         store: &Store,
         partition: &Partition,
-        target: &LabelTarget,
+        comparison: &Comparison,
     ) -> Result<AccuracyCounts, String> {
         let key = &partition.key;
         let time_ms = join::milliseconds(key);
         let mark = store.feedback_mark(&key.endpoint, time_ms).await;
         let mark = mark.map_err(|error| error.to_string())?;
         if let Some(remembered) = self.remembered.lock().get(key)
-            && remembered.is_of(partition, mark, target)
+            && remembered.is_of(partition, mark, comparison)
         {
             return Ok(remembered.counts.clone());
         }
-        let counts = join::count(store, &self.folder, key, target, None)
-            .await?
-            .all;
+        let counting = join::count(store, &self.folder, key, comparison, None);
+        let counts = counting.await?.all;
         let mut all = self.remembered.lock();
         if all.len() >= MAX_REMEMBERED {
             all.clear();
@@ -158,7 +177,8 @@ impl Accuracy {
             files: partition.files,
             bytes: partition.bytes,
             mark,
-            target: target.clone(),
+            target: comparison.target.clone(),
+            reference_ms: comparison.reference_ms(),
             counts: counts.clone(),
         };
         all.insert(key.clone(), remembered);
@@ -166,9 +186,35 @@ impl Accuracy {
     }
 }
 
+impl VersionAccuracy {
+    /// What its rows are compared with, if that is known.
+    fn comparison(&self) -> Option<Comparison> {
+        let reference = self.reference.as_ref();
+        Some(Comparison {
+            target: self.target.clone()?,
+            reference: reference.and_then(|found| found.as_ref().ok()).cloned(),
+        })
+    }
+
+    /// What is expected of its answers after the reference, labelled or not.
+    pub(super) fn estimated(&self, counts: &AccuracyCounts) -> Vec<EstimatedMetric> {
+        match (&self.reference, &counts.estimated) {
+            (Some(Ok(reference)), Some(estimated)) => estimated.metrics(reference),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Comparison {
+    fn reference_ms(&self) -> Option<u64> {
+        Some(self.reference.as_ref()?.until_ms())
+    }
+}
+
 impl Remembered {
-    fn is_of(&self, partition: &Partition, mark: FeedbackMark, target: &LabelTarget) -> bool {
+    fn is_of(&self, partition: &Partition, mark: FeedbackMark, comparison: &Comparison) -> bool {
         (self.files, self.bytes, self.mark) == (partition.files, partition.bytes, mark)
-            && self.target == *target
+            && self.target == comparison.target
+            && self.reference_ms == comparison.reference_ms()
     }
 }

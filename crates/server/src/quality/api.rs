@@ -20,6 +20,7 @@ use super::Quality;
 use super::accuracy::VersionAccuracy;
 use super::counts::{AccuracyMetric, ConfusionTable};
 use super::drift::DriftStatus;
+use super::estimate::EstimatedMetric;
 use super::feedback::{FeedbackBody, FeedbackReceipt, Sender};
 use crate::clock::now_ms;
 use crate::request_memory;
@@ -143,6 +144,8 @@ pub(crate) struct VersionReport {
     mean_label_delay_s: Option<f64>,
     /// What the labels say.
     metrics: Vec<AccuracyMetric>,
+    /// What its probabilities say before labels come.
+    estimated: EstimateReport,
     /// For classes: how often each was answered for each true one.
     confusion: Option<ConfusionTable>,
     /// For classes: the accuracy for each.
@@ -154,6 +157,20 @@ pub(crate) struct VersionReport {
     /// Each hour with predictions.
     hours: Vec<HourReport>,
     /// Why its labels are not compared.
+    problem: Option<String>,
+}
+
+/// How right the predictions of a version probably are, labelled or not. The probabilities are calibrated
+/// on its earliest labelled predictions; those that came later are estimated.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EstimateReport {
+    /// The labelled predictions that it is calibrated on; 0 if it is not.
+    reference_labels: u64,
+    /// The time of the last of them, in milliseconds since 1970.
+    reference_until_ms: Option<u64>,
+    /// The figures, each beside what labels say of the same predictions.
+    metrics: Vec<EstimatedMetric>,
+    /// Why there is no estimate.
     problem: Option<String>,
 }
 
@@ -181,6 +198,8 @@ pub(crate) struct HourReport {
     labelled: u64,
     /// What the labels say.
     metrics: Vec<AccuracyMetric>,
+    /// What the probabilities say before labels come.
+    estimated: Vec<EstimatedMetric>,
 }
 
 /// What labels say about the versions of an endpoint.
@@ -233,9 +252,12 @@ impl VersionReport {
             predictions: counts.predictions,
             labelled: counts.labelled,
             metrics: counts.metrics(),
+            estimated: accuracy.estimated(counts),
         });
+        let hours = hours.collect();
         Self {
             version,
+            estimated: EstimateReport::new(&accuracy),
             output: accuracy.target.map(|target| target.output),
             predictions: counts.predictions,
             labelled: counts.labelled,
@@ -245,8 +267,21 @@ impl VersionReport {
             confusion: counts.confusion(),
             classes: counts.by_class(),
             segments: segments.collect(),
-            hours: hours.collect(),
+            hours,
             problem: accuracy.problem,
+        }
+    }
+}
+
+impl EstimateReport {
+    fn new(accuracy: &VersionAccuracy) -> Self {
+        let reference = accuracy.reference.as_ref();
+        let found = reference.and_then(|found| found.as_ref().ok());
+        Self {
+            reference_labels: found.map_or(0, |reference| reference.labels()),
+            reference_until_ms: found.map(|reference| reference.until_ms()),
+            metrics: accuracy.estimated(&accuracy.counts),
+            problem: reference.and_then(|found| found.as_ref().err()).cloned(),
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct CaptureConfig {
     pub retention_days: u64,
     /// The time over which the metrics of accuracy are, in hours.
     pub accuracy_window_h: u64,
+    /// The labelled predictions that estimates of the accuracy without labels are calibrated on: the
+    /// earliest ones of each version.
+    pub estimate_labels: u64,
     /// How long each window is that is held against the baseline of its version, in seconds.
     pub drift_window_s: u64,
     /// When a column counts as drifted.
@@ -94,6 +97,7 @@ impl Default for CaptureConfig {
             max_disk_bytes: 10 << 30,
             retention_days: 30,
             accuracy_window_h: 24,
+            estimate_labels: 1000,
             drift_window_s: 3600,
             drift: DriftPolicy::default(),
         }
@@ -129,6 +133,7 @@ impl CaptureConfig {
             ("flush_s", self.flush_s, 1, 3600),
             ("retention_days", self.retention_days, 1, 3650),
             ("accuracy_window_h", self.accuracy_window_h, 1, 24 * 90),
+            ("estimate_labels", self.estimate_labels, 100, 100_000),
             ("drift_window_s", self.drift_window_s, 1, 30 * DAY_S),
         ] {
             if value < least || value > most {

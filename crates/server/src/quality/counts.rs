@@ -10,6 +10,8 @@ use tidegate_quality::accuracy::{
 };
 use utoipa::ToSchema;
 
+use super::estimate::Estimated;
+
 /// The predictions of a version in some hours, and what their labels say. Can be merged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AccuracyCounts {
@@ -25,6 +27,8 @@ pub(super) struct AccuracyCounts {
     probabilities: ClassProbabilities,
     scores: Option<BinaryScores>,
     numbers: Regression,
+    /// The predictions after the reference of the version, if it has one.
+    pub(super) estimated: Option<Box<Estimated>>,
 }
 
 /// What a row has answered.
@@ -140,6 +144,11 @@ impl AccuracyCounts {
         self.confusion.merge(&other.confusion);
         self.probabilities.merge(&other.probabilities);
         self.numbers.merge(&other.numbers);
+        match (&mut self.estimated, &other.estimated) {
+            (Some(estimated), Some(more)) => estimated.merge(more),
+            (None, more) => self.estimated.clone_from(more),
+            (Some(_), None) => {}
+        }
         match (&mut self.scores, &other.scores) {
             (Some(scores), Some(more)) => {
                 // Hours before the threshold was changed cannot be counted with those after.
@@ -257,7 +266,7 @@ pub(crate) struct ConfusionTable {
 }
 
 /// The place of a class among so many; those without names are numbered.
-fn class_place(target: &LabelTarget, class: &str, count: usize) -> Option<usize> {
+pub(super) fn class_place(target: &LabelTarget, class: &str, count: usize) -> Option<usize> {
     let place = match target.classes.is_empty() {
         true => class.parse().ok(),
         false => target.classes.iter().position(|name| name == class),
@@ -265,12 +274,12 @@ fn class_place(target: &LabelTarget, class: &str, count: usize) -> Option<usize>
     place.filter(|place| *place < count)
 }
 
-fn is_share(number: f64) -> bool {
+pub(super) fn is_share(number: f64) -> bool {
     (0.0..=1.0).contains(&number)
 }
 
 /// The place of the highest number; `None` if one is NaN.
-fn highest(numbers: &[f64]) -> Option<usize> {
+pub(super) fn highest(numbers: &[f64]) -> Option<usize> {
     let mut best = 0;
     for (place, number) in numbers.iter().enumerate() {
         if number.is_nan() {

@@ -8,6 +8,7 @@ use tidegate_serving::{
 };
 
 use super::counts::AccuracyMetric;
+use super::estimate::EstimatedMetric;
 
 const HELD: Family<'static> = Family::gauge(
     "tidegate_capture_held_bytes",
@@ -28,6 +29,8 @@ pub(super) struct QualityMetrics {
     feedback: IntCounterVec,
     accuracy: GaugeVec,
     labels: IntGaugeVec,
+    estimated: GaugeVec,
+    estimated_rows: IntGaugeVec,
     drifted: IntGaugeVec,
     windows: IntCounterVec,
 }
@@ -64,6 +67,17 @@ impl QualityMetrics {
             labels: registry.gauge_vec(
                 "tidegate_accuracy_labels",
                 "Labels that the accuracy of a version rests on",
+                &["endpoint", "version"],
+            ),
+            estimated: registry.float_gauge_vec(
+                "tidegate_estimated_accuracy",
+                "Accuracy of a version as its probabilities say it before labels come, over \
+                 `capture.accuracy_window_h`; `metric` is accuracy, precision, recall, specificity, f1 or roc_auc",
+                &["endpoint", "version", "metric"],
+            ),
+            estimated_rows: registry.gauge_vec(
+                "tidegate_estimated_accuracy_rows",
+                "Predictions that the estimated accuracy of a version rests on",
                 &["endpoint", "version"],
             ),
             drifted: registry.gauge_vec(
@@ -110,10 +124,25 @@ impl QualityMetrics {
             .set(labels);
     }
 
+    /// A version that is not calibrated has none.
+    pub(super) fn set_estimated(&self, endpoint: &str, version: &str, metrics: &[EstimatedMetric]) {
+        for metric in metrics {
+            let labels = [endpoint, version, metric.name];
+            self.estimated.with_label_values(&labels).set(metric.value);
+        }
+        if let Some(accuracy) = metrics.iter().find(|one| one.name == "accuracy") {
+            self.estimated_rows
+                .with_label_values(&[endpoint, version])
+                .set(i64::try_from(accuracy.n).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Forgets all accuracy: versions that have no labels in the window any more must not stay.
     pub(super) fn reset_accuracy(&self) {
         self.accuracy.reset();
         self.labels.reset();
+        self.estimated.reset();
+        self.estimated_rows.reset();
     }
 
     pub(super) fn set_drift(&self, model: &str, version: &str, drifted: usize) {

@@ -1,6 +1,6 @@
 //! The content of the console's page.
 
-use tidegate_console::{AccuracyFigure, DriftFigure, VersionQuality};
+use tidegate_console::{AccuracyFigure, DriftFigure, EstimatedFigures, VersionQuality};
 
 use super::Quality;
 use super::accuracy::VersionAccuracy;
@@ -51,6 +51,7 @@ impl Quality {
                     high: metric.high,
                 })
                 .collect(),
+            estimated: estimated(accuracy),
             problem: accuracy.problem.clone().or(problem),
             drift: status.and_then(|status| self.last_window(status)),
         }
@@ -72,4 +73,26 @@ impl Quality {
             drifted: drifted.collect(),
         })
     }
+}
+
+fn estimated(accuracy: &VersionAccuracy) -> Option<EstimatedFigures> {
+    let reference = match accuracy.reference.as_ref()? {
+        Ok(reference) => reference,
+        Err(problem) => return Some(EstimatedFigures::NotCalibrated(problem.clone())),
+    };
+    let metrics = accuracy.estimated(&accuracy.counts);
+    let rows = metrics.iter().map(|metric| metric.n).max();
+    Some(EstimatedFigures::Calibrated {
+        labels: reference.labels(),
+        rows: rows.unwrap_or(0),
+        figures: metrics
+            .into_iter()
+            .map(|metric| AccuracyFigure {
+                name: metric.name,
+                value: metric.value,
+                low: metric.low,
+                high: metric.high,
+            })
+            .collect(),
+    })
 }

@@ -16,8 +16,8 @@ pub(crate) struct MeasuredFact {
     /// The ends of its 95 % interval.
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// The labels that it rests on.
-    pub(crate) labels: u64,
+    /// The labels that it rests on; the predictions if it is estimated without labels.
+    pub(crate) n: u64,
 }
 
 /// A window in which columns had drifted.
@@ -48,7 +48,24 @@ impl Quality {
             value: found.value,
             low: found.low,
             high: found.high,
-            labels: found.n,
+            n: found.n,
+        })
+    }
+
+    /// A metric as it was estimated last without labels, of the version that has answered last; `None` if it
+    /// is not calibrated.
+    pub(crate) fn estimated(&self, endpoint: &str, metric: &str) -> Option<MeasuredFact> {
+        let measured = self.measured.lock();
+        let (_, versions) = measured.iter().find(|(name, _)| name == endpoint)?;
+        let (version, accuracy) = versions.iter().max_by_key(|(_, one)| last_hour(one))?;
+        let metrics = accuracy.estimated(&accuracy.counts).into_iter();
+        let found = metrics.into_iter().find(|one| one.name == metric)?;
+        Some(MeasuredFact {
+            version: version.clone(),
+            value: found.value,
+            low: found.low,
+            high: found.high,
+            n: found.n,
         })
     }
 

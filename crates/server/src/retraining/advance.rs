@@ -1,5 +1,6 @@
 //! Taking triggers from step to step.
 
+use serde_json::Value;
 use tidegate_datasets::DatasetQuery;
 use tidegate_observe::Event;
 use tidegate_store::{RetrainTrigger, Store, StoreError, TriggerState};
@@ -7,7 +8,7 @@ use tracing::{info, warn};
 
 use super::config::RetrainRule;
 use super::message::message;
-use super::{Retraining, signed, unsigned};
+use super::{LEASE, Retraining, signed, unsigned};
 use crate::alerting::Undelivered;
 use crate::clock::now_ms;
 
@@ -31,11 +32,15 @@ impl Retraining {
         for state in [TriggerState::Preparing, TriggerState::Approved] {
             let triggers = store.triggers_in(state, AT_ONCE).await;
             for trigger in triggers.map_err(|error| error.to_string())? {
+                // Those before it may have taken long.
+                if !self.hold_lease(store).await? {
+                    return Ok(());
+                }
                 let advancing = self.advance(store, trigger);
                 advancing.await.map_err(|error| error.to_string())?;
             }
         }
-        let telling = self.tell_closed(store);
+        let telling = self.tell_all(store);
         telling.await.map_err(|error| error.to_string())
     }
 
@@ -51,7 +56,7 @@ impl Retraining {
         let mut next = trigger.clone();
         let done = match before {
             TriggerState::Preparing => self.prepare(store, rule, &mut next).await,
-            _ => self.ask(rule, &mut next).await,
+            _ => self.ask(store, rule, &mut next).await,
         };
         next.changed_ms = signed(now_ms());
         match done {
@@ -65,10 +70,10 @@ impl Retraining {
         let mut write = store.write(&format!("retrain:{}", trigger.rule)).await?;
         let has_changed = write.change_trigger(before, &next).await?;
         write.commit().await?;
-        if has_changed && next.state != before {
-            self.tell(&next).await;
+        match has_changed && next.state != before {
+            true => self.tell(store, &next).await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes the data set.
@@ -89,12 +94,8 @@ impl Retraining {
         };
         let actor = format!("retrain:{}", trigger.rule);
         let creating = self.context.datasets.create(query, &actor, true);
-        let created = self.holding_lease(store, creating).await;
-        let (record, _) = created.map_err(|error| Failure {
-            reason: error.message.to_string(),
-            wait_ms: None,
-            is_final: false,
-        })?;
+        let created = self.holding_lease(store, creating).await?;
+        let (record, _) = created.map_err(|error| Failure::later(error.message.to_string()))?;
         trigger.dataset = record.reference();
         trigger.dataset_digest = record.manifest.digest;
         trigger.state = match config.approval {
@@ -105,60 +106,91 @@ impl Retraining {
     }
 
     /// Sends the message.
-    async fn ask(&self, rule: &RetrainRule, trigger: &mut RetrainTrigger) -> Result<(), Failure> {
+    async fn ask(
+        &self,
+        store: &Store,
+        rule: &RetrainRule,
+        trigger: &mut RetrainTrigger,
+    ) -> Result<(), Failure> {
         if let Some(webhook) = &rule.webhook {
             let value = message(trigger);
             let sending = webhook.send_json(&self.http, &trigger.id, &value);
-            sending.await.map_err(Failure::from)?;
+            self.holding_lease(store, sending)
+                .await?
+                .map_err(Failure::from)?;
         }
         trigger.state = TriggerState::Open;
         Ok(())
     }
 
-    /// Tells what has become of a trigger.
-    async fn tell(&self, trigger: &RetrainTrigger) {
-        let (state, id) = (trigger.state.name(), &trigger.id);
-        info!(trigger = id, state, "a trigger of retraining goes on");
-        let name = match trigger.state {
-            TriggerState::Waiting => "retrain.waiting",
-            TriggerState::Open => "retrain.asked",
-            TriggerState::Failed => {
-                warn!(
-                    trigger = id,
-                    problem = trigger.problem,
-                    "retraining was given up"
-                );
-                "retrain.failed"
+    /// Runs work that may take longer than the lease. Without the lease it is given up: another server does
+    /// it.
+    async fn holding_lease<T>(
+        &self,
+        store: &Store,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(LEASE / 3) => {
+                    // If it cannot be asked for, the next step finds out.
+                    if let Ok(false) = self.hold_lease(store).await {
+                        let reason = "another server follows the rules by now";
+                        return Err(Failure::later(reason.to_owned()));
+                    }
+                }
             }
-            _ => return,
-        };
-        let mut event = about(name, trigger).with("dataset", trigger.dataset.as_str());
-        if trigger.state == TriggerState::Failed {
-            event = event.with("reason", trigger.problem.as_str());
         }
-        self.context.events.record(event).await;
     }
 
-    /// Tells for which triggers a version came since they were looked at last.
-    async fn tell_closed(&self, store: &Store) -> Result<(), StoreError> {
-        let open = store.triggers_in(TriggerState::Open, AT_ONCE).await?;
-        let open = open.into_iter().map(|one| (one.id, one.rule)).collect();
-        let before = std::mem::replace(&mut self.state.lock().open, open);
-        for id in before.keys() {
-            if self.state.lock().open.contains_key(id) {
-                continue;
-            }
-            let Some(trigger) = store.trigger(id).await? else {
-                continue;
-            };
-            if trigger.state == TriggerState::Closed {
-                let event = about("retrain.closed", &trigger);
-                let event = event.with("version", trigger.closed_by.as_str());
-                self.context.events.record(event).await;
-            }
+    /// Tells what no event has told: of versions that came, and of a process that ended before it could.
+    async fn tell_all(&self, store: &Store) -> Result<(), StoreError> {
+        for trigger in store.untold_triggers(AT_ONCE).await? {
+            self.tell(store, &trigger).await?;
         }
         Ok(())
     }
+
+    /// Tells what has become of a trigger, and notes that it was told. A process that ends in between tells
+    /// it twice rather than never.
+    pub(super) async fn tell(
+        &self,
+        store: &Store,
+        trigger: &RetrainTrigger,
+    ) -> Result<(), StoreError> {
+        let (state, id) = (trigger.state.name(), &trigger.id);
+        info!(trigger = id, state, "a trigger of retraining goes on");
+        if let Some(event) = event_of(trigger) {
+            self.context.events.record(event).await;
+        }
+        store.mark_told(id, trigger.state).await
+    }
+}
+
+/// The event of the state of a trigger, if it has one.
+fn event_of(trigger: &RetrainTrigger) -> Option<Event> {
+    let dataset = trigger.dataset.as_str();
+    Some(match trigger.state {
+        TriggerState::Preparing => {
+            let reason: Value = serde_json::from_str(&trigger.reason).unwrap_or_default();
+            let message = reason["message"].as_str().unwrap_or_default();
+            about("retrain.fired", trigger).with("reason", message)
+        }
+        TriggerState::Waiting => about("retrain.waiting", trigger).with("dataset", dataset),
+        TriggerState::Open => about("retrain.asked", trigger).with("dataset", dataset),
+        TriggerState::Closed => {
+            about("retrain.closed", trigger).with("version", trigger.closed_by.as_str())
+        }
+        TriggerState::Failed => {
+            let (id, problem) = (&trigger.id, trigger.problem.as_str());
+            warn!(trigger = id, problem, "retraining was given up");
+            let event = about("retrain.failed", trigger).with("dataset", dataset);
+            event.with("reason", problem)
+        }
+        TriggerState::Approved | TriggerState::Dismissed | TriggerState::Superseded => return None,
+    })
 }
 
 fn about(name: &str, trigger: &RetrainTrigger) -> Event {
@@ -186,6 +218,17 @@ fn retry(trigger: &mut RetrainTrigger, failure: Failure, give_up_after_s: u64) {
         .map_or(wait_ms, |wanted| wanted.clamp(1000, MAX_WAIT_MS));
     trigger.attempts += 1;
     trigger.next_ms = signed(now_ms.saturating_add(wait_ms));
+}
+
+impl Failure {
+    /// One that is tried again.
+    fn later(reason: String) -> Self {
+        Self {
+            reason,
+            wait_ms: None,
+            is_final: false,
+        }
+    }
 }
 
 impl From<Undelivered> for Failure {

@@ -146,7 +146,7 @@ async fn retraining(
     params(("name" = String, Path), ("trigger" = String, Path)),
     responses((status = 200, body = TriggerAnswer), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+        (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn approve(
     State(retraining): State<Arc<Retraining>>,
     Path((endpoint, id)): Path<(String, String)>,
@@ -162,7 +162,7 @@ async fn approve(
     params(("name" = String, Path), ("trigger" = String, Path)),
     responses((status = 200, body = TriggerAnswer), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+        (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn dismiss(
     State(retraining): State<Arc<Retraining>>,
     Path((endpoint, id)): Path<(String, String)>,
@@ -206,7 +206,7 @@ impl Retraining {
             .await
             .map_err(not_reached)?;
         let decided =
-            decided.map_err(|problem| InferError::new(ErrorCode::InvalidParameter, problem))?;
+            decided.map_err(|problem| InferError::new(ErrorCode::TriggerState, problem))?;
         write.commit().await.map_err(not_reached)?;
         states.after(json!({"trigger": decided.id, "state": decided.state.name()}));
         Ok(decided.into())

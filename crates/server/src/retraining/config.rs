@@ -23,6 +23,9 @@ pub struct RetrainConfig {
     pub accuracy_above: Option<f64>,
     /// The labels that the metric must rest on.
     pub accuracy_min_labels: u64,
+    /// Fires when the metric as probabilities say it before labels come, with its whole 95 % interval, is
+    /// below.
+    pub estimated_accuracy_below: Option<f64>,
     /// Fires when so many labels came since the rule fired last.
     pub new_labels: Option<u64>,
     /// Fires so many seconds after it has fired last, or since it is in the configuration.
@@ -56,6 +59,7 @@ impl Default for RetrainConfig {
             accuracy_below: None,
             accuracy_above: None,
             accuracy_min_labels: 100,
+            estimated_accuracy_below: None,
             new_labels: None,
             every_s: None,
             window_h: 7 * 24,
@@ -69,6 +73,16 @@ impl Default for RetrainConfig {
         }
     }
 }
+
+/// The metrics that are estimated without labels.
+const ESTIMATED_METRICS: [&str; 6] = [
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "roc_auc",
+];
 
 /// A rule that cannot be followed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -129,18 +143,32 @@ impl RetrainConfig {
         let has_reason = self.drift_windows.is_some()
             || self.accuracy_below.is_some()
             || self.accuracy_above.is_some()
+            || self.estimated_accuracy_below.is_some()
             || self.new_labels.is_some()
             || self.every_s.is_some();
         if !has_reason {
             return Err(
                 "it needs a reason to fire: drift_windows, accuracy_below, accuracy_above, \
-                 new_labels or every_s"
+                 estimated_accuracy_below, new_labels or every_s"
                     .to_owned(),
             );
         }
-        let values = [self.accuracy_below, self.accuracy_above];
-        if values.into_iter().flatten().any(|value| !value.is_finite()) {
-            return Err("accuracy_below and accuracy_above must be numbers".to_owned());
+        for (key, value) in [
+            ("accuracy_below", self.accuracy_below),
+            ("accuracy_above", self.accuracy_above),
+            ("estimated_accuracy_below", self.estimated_accuracy_below),
+        ] {
+            if value.is_some_and(|value| !value.is_finite()) {
+                return Err(format!("{key} must be a number"));
+            }
+        }
+        if self.estimated_accuracy_below.is_some()
+            && !ESTIMATED_METRICS.contains(&self.accuracy_metric.as_str())
+        {
+            return Err(format!(
+                "estimated_accuracy_below needs an accuracy_metric that is estimated: {}",
+                ESTIMATED_METRICS.join(", ")
+            ));
         }
         for (key, value, least, most) in [
             ("drift_windows", self.drift_windows.map(|n| n as u64), 1, 48),
@@ -201,7 +229,12 @@ mod tests {
         assert!(problem(|one| one.every_s = None).contains("needs a reason"));
         assert!(problem(|one| one.every_s = Some(0)).contains("every_s is 0"));
         assert!(problem(|one| one.max_per_week = 0).contains("max_per_week is 0"));
-        assert!(problem(|one| one.accuracy_below = Some(f64::NAN)).contains("must be numbers"));
+        assert!(problem(|one| one.accuracy_below = Some(f64::NAN)).contains("must be a number"));
+        let estimated = problem(|one| {
+            one.estimated_accuracy_below = Some(0.9);
+            one.accuracy_metric = "rmse".to_owned();
+        });
+        assert!(estimated.contains("accuracy_metric that is estimated"));
         let no_url = problem(|one| one.webhook = Some(WebhookConfig::default()));
         assert!(no_url.contains("webhook"), "{no_url}");
     }

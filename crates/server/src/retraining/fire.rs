@@ -62,11 +62,12 @@ impl Retraining {
         };
         let new_labels = match config.new_labels {
             None => 0,
-            Some(_) => {
+            Some(wanted) => {
                 let store = quality.store().await;
                 // The database of labels may be another one.
                 let store = store.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                store.labels_after(&config.endpoint, since_ms).await?
+                let counting = store.labels_after(&config.endpoint, since_ms, signed(wanted));
+                counting.await?
             }
         };
         let drifted_after_ms = unsigned(fired_ms.unwrap_or(0));
@@ -75,6 +76,7 @@ impl Retraining {
             since_ms: unsigned(since_ms),
             drift: quality.drifted(&config.endpoint, drifted_after_ms),
             measured: quality.measured(&config.endpoint, &config.accuracy_metric),
+            estimated: quality.estimated(&config.endpoint, &config.accuracy_metric),
             new_labels: unsigned(new_labels),
         })
     }
@@ -155,13 +157,7 @@ impl Retraining {
             reason = reason.message,
             "retraining"
         );
-        let event = Event::new("retrain.fired", unsigned(fired_ms))
-            .about(&config.endpoint, "")
-            .with("rule", config.name.as_str())
-            .with("trigger", trigger.id.as_str())
-            .with("reason", reason.message.as_str());
-        self.context.events.record(event).await;
-        Ok(())
+        self.tell(store, &trigger).await
     }
 }
 

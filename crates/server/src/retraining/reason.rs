@@ -14,7 +14,9 @@ pub(super) struct Facts {
     pub(super) since_ms: u64,
     pub(super) drift: Option<DriftFact>,
     pub(super) measured: Option<MeasuredFact>,
-    /// Labels that came since the rule fired last.
+    /// The same metric, as it is estimated without labels.
+    pub(super) estimated: Option<MeasuredFact>,
+    /// Labels that came since the rule fired last, counted up to those that it asks for.
     pub(super) new_labels: u64,
 }
 
@@ -31,6 +33,7 @@ impl Reason {
     /// The first reason of a rule that there is: the most specific first.
     pub(super) fn of(rule: &RetrainConfig, facts: &Facts) -> Option<Self> {
         accuracy(rule, facts)
+            .or_else(|| estimated_accuracy(rule, facts))
             .or_else(|| drift(rule, facts))
             .or_else(|| labels(rule, facts))
             .or_else(|| schedule(rule, facts))
@@ -47,7 +50,7 @@ impl Reason {
 /// Only a metric that is below with its whole interval: few labels are no reason to retrain.
 fn accuracy(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
     let measured = facts.measured.as_ref()?;
-    if measured.labels < rule.accuracy_min_labels {
+    if measured.n < rule.accuracy_min_labels {
         return None;
     }
     let below = rule.accuracy_below.filter(|wanted| measured.high < *wanted);
@@ -62,7 +65,7 @@ fn accuracy(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
         value,
         low,
         high,
-        labels,
+        n: labels,
         ..
     } = measured;
     let mut numbers = json!({
@@ -76,6 +79,34 @@ fn accuracy(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
              {side} {wanted}"
         ),
         numbers,
+    })
+}
+
+/// Only an estimate that is below with its whole interval, of at least as many predictions as labels would
+/// be asked for.
+fn estimated_accuracy(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
+    let wanted = rule.estimated_accuracy_below?;
+    let estimated = facts.estimated.as_ref()?;
+    let MeasuredFact {
+        version,
+        value,
+        low,
+        high,
+        n: rows,
+    } = estimated;
+    if *high >= wanted || *rows < rule.accuracy_min_labels {
+        return None;
+    }
+    let metric = &rule.accuracy_metric;
+    Some(Reason {
+        message: format!(
+            "{metric} of version {version} is estimated without labels at {value:.4} ({low:.4} to \
+             {high:.4}, {rows} predictions), below {wanted}"
+        ),
+        numbers: json!({
+            "kind": "estimated_accuracy", "version": version, "metric": metric, "value": value,
+            "low": low, "high": high, "rows": rows, "below": wanted,
+        }),
     })
 }
 
@@ -117,7 +148,7 @@ fn labels(rule: &RetrainConfig, facts: &Facts) -> Option<Reason> {
         .filter(|wanted| facts.new_labels >= *wanted)?;
     let labels = facts.new_labels;
     Some(Reason {
-        message: format!("{labels} new labels came, {wanted} are asked for"),
+        message: format!("{labels} or more new labels came, {wanted} are asked for"),
         numbers: json!({"kind": "labels", "labels": labels, "wanted": wanted}),
     })
 }
@@ -155,7 +186,7 @@ mod tests {
             value,
             low: value - half,
             high: value + half,
-            labels,
+            n: labels,
         })
     }
 
@@ -193,6 +224,30 @@ mod tests {
         };
         assert!(Reason::of(&rule, &facts(2.2)).is_some());
         assert!(Reason::of(&rule, &facts(2.05)).is_none());
+    }
+
+    #[test]
+    fn an_estimate_is_a_reason_if_its_whole_interval_is_below() {
+        let rule = RetrainConfig {
+            estimated_accuracy_below: Some(0.9),
+            ..RetrainConfig::default()
+        };
+        let reason = |estimated| {
+            let facts = Facts {
+                estimated,
+                ..Facts::default()
+            };
+            Reason::of(&rule, &facts)
+        };
+        let fired = reason(measured(0.85, 0.04, 500)).unwrap();
+        assert_eq!(fired.numbers["kind"], json!("estimated_accuracy"));
+        assert!(
+            fired
+                .message
+                .contains("0.8500 (0.8100 to 0.8900, 500 predictions), below 0.9")
+        );
+        assert_eq!(reason(measured(0.85, 0.06, 500)), None);
+        assert_eq!(reason(measured(0.5, 0.01, 99)), None);
     }
 
     #[test]

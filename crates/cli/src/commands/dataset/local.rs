@@ -74,5 +74,6 @@ async fn context(access: RegistryAccess) -> Result<DatasetsContext> {
         labels,
         store,
         privacy: access.config.privacy.clone(),
+        max_disk_bytes: access.config.datasets.max_disk_bytes,
     })
 }
