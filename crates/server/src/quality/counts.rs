@@ -274,7 +274,7 @@ pub(super) fn class_place(target: &LabelTarget, class: &str, count: usize) -> Op
     place.filter(|place| *place < count)
 }
 
-pub(super) fn is_share(number: f64) -> bool {
+fn is_share(number: f64) -> bool {
     (0.0..=1.0).contains(&number)
 }
 

@@ -10,8 +10,10 @@ use tidegate_quality::estimate::{
 };
 use utoipa::ToSchema;
 
-use super::counts::{AccuracyCounts, AccuracyMetric, Answered, class_place, highest, is_share};
+use super::counts::{AccuracyCounts, AccuracyMetric, Answered, class_place, highest};
 
+/// How far outside of 0 to 1 a probability may lie.
+const ROUNDING: f64 = 1e-5;
 /// How far probabilities may be from a sum of 1: they are rounded.
 const SUM_ERROR: f64 = 0.01;
 
@@ -112,13 +114,17 @@ impl<'a> Probabilities<'a> {
         let Answered::Numbers(numbers) = answered else {
             return None;
         };
-        if !numbers.iter().all(|number| is_share(*number)) {
+        // Sums of 32 bits, as forests make them, may end a little outside.
+        let is_probability = |number: &f64| (-ROUNDING..=1.0 + ROUNDING).contains(number);
+        if !numbers.iter().all(is_probability) {
             return None;
         }
         match (target.task, target.positive, numbers) {
-            (QualityTask::Probability, _, [probability]) => Some(Self::Positive(*probability)),
+            (QualityTask::Probability, _, [probability]) => {
+                Some(Self::Positive(probability.clamp(0.0, 1.0)))
+            }
             (QualityTask::Classes, Some(positive), [_, _]) => {
-                Some(Self::Positive(numbers[positive]))
+                Some(Self::Positive(numbers[positive].clamp(0.0, 1.0)))
             }
             (QualityTask::Classes, _, [_, _, ..]) => {
                 let sum: f64 = numbers.iter().sum();
