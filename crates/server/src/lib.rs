@@ -52,6 +52,7 @@ mod events;
 mod exposition;
 mod fallback_headers;
 mod features;
+mod followed_content;
 mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -74,6 +75,7 @@ mod origin;
 mod parameters;
 mod persisted_state;
 mod platform;
+mod policies;
 mod quality;
 mod readiness;
 mod redis;
