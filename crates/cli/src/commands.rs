@@ -29,6 +29,7 @@ mod man;
 mod models;
 mod observe;
 mod openapi;
+mod policies;
 mod predict;
 mod push;
 mod quality;
@@ -114,6 +115,7 @@ commands! {
     certs::Certs,
     token::Token,
     api_keys::ApiKeys,
+    policies::Policies,
     login::Login,
     login::Logout,
     context::Context,

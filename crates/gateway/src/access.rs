@@ -12,7 +12,10 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, HeaderName, header};
 use serde_json::Value;
 
-use crate::{Charge, ClientCertificate, Denied, Identity, LimitStatus, Permission, Principal};
+use crate::{
+    Charge, ClientCertificate, Denied, Extent, Identity, LimitStatus, Permission, Policies,
+    Principal,
+};
 
 /// What a request presents to show who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +90,21 @@ impl<'a> Credentials<'a> {
 pub struct Caller {
     /// `None` while the gateway is open: everybody may do everything.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// The policies as they were when the caller was authenticated; `None` if roles alone decide.
+    pub(crate) policies: Option<Arc<Policies>>,
 }
 
 impl Caller {
-    pub(crate) fn known(identity: Arc<Identity>) -> Self {
+    /// Whoever sends requests to an open gateway, or to a public route.
+    pub(crate) const UNCHECKED: Self = Self {
+        identity: None,
+        policies: None,
+    };
+
+    pub(crate) fn known(identity: Arc<Identity>, policies: Option<Arc<Policies>>) -> Self {
         Self {
             identity: Some(identity),
+            policies,
         }
     }
 
@@ -122,17 +134,36 @@ impl Caller {
 
     /// Whether the caller has a permission on anything at all.
     pub fn may_somewhere(&self, permission: Permission) -> bool {
-        match &self.identity {
-            None => true,
-            Some(identity) => identity.may_somewhere(permission),
-        }
+        let Some(identity) = &self.identity else {
+            return true;
+        };
+        let roles_permit = identity.roles_permit_somewhere(permission);
+        self.decides(identity, permission, Extent::Any, roles_permit)
     }
 
-    /// Whether the caller has a permission on something of this name.
+    /// Whether the caller has a permission on something of this name; on all of the kind together
+    /// where the name is empty.
     pub fn may(&self, permission: Permission, name: &str) -> bool {
-        match &self.identity {
-            None => true,
-            Some(identity) => identity.may(permission, name),
+        let Some(identity) = &self.identity else {
+            return true;
+        };
+        let roles_permit = identity.roles_permit(permission, name);
+        self.decides(identity, permission, Extent::of(name), roles_permit)
+    }
+
+    /// The decision of roles and policies together.
+    fn decides(
+        &self,
+        identity: &Identity,
+        permission: Permission,
+        extent: Extent<'_>,
+        roles_permit: bool,
+    ) -> bool {
+        match &self.policies {
+            None => roles_permit,
+            Some(policies) => policies
+                .decide(identity, permission, extent)
+                .allows(roles_permit),
         }
     }
 }

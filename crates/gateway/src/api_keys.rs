@@ -129,6 +129,9 @@ impl ApiKeys {
             ResourcePattern::of_new_key(resource)?;
         }
         by.check_grants(&new.tenant, &new.grants)?;
+        let grants = new.grants.iter().map(GrantConfig::grant);
+        let grants: Vec<Grant> = grants.collect::<Result<_, _>>()?;
+        by.check_policies(&key_identity(&new.name, &new.tenant), &grants)?;
         let secret = generate()?;
         let actor = by.name();
         let mut write = self.store.write(&actor).await?;
@@ -184,6 +187,7 @@ impl ApiKeys {
         };
         for key in &valid {
             by.check_key(key)?;
+            by.check_policies(&key_identity(&key.name, &key.tenant), &grants_of(key))?;
         }
         let lifetime_ms = newest.expires_ms.map(|end| end - newest.created_ms);
         let next = ApiKey {
@@ -308,17 +312,19 @@ fn check_managers_remain(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(),
 
 /// Whether a key could make another one like `ending`, and lives as long.
 fn could_replace(key: &ApiKey, ending: &ApiKey) -> bool {
-    let identity = Identity::new(
-        Principal::ApiKey(key.name.as_str().into()),
-        key.tenant.as_str(),
-        grants_of(key).into_iter().map(Arc::new).collect(),
-    );
-    let caller = Caller {
-        identity: Some(Arc::new(identity)),
-    };
+    let principal = Principal::ApiKey(key.name.as_str().into());
+    let grants = grants_of(key).into_iter().map(Arc::new).collect();
+    let identity = Identity::new(principal, key.tenant.as_str(), grants);
+    // Roles alone: what policies permit cannot be handed on.
+    let caller = Caller::known(Arc::new(identity), None);
     !ends_before(key, ending)
         && caller.may_act_for(&ending.tenant)
         && grants_of(ending).iter().all(|grant| caller.may_give(grant))
+}
+
+/// Whom policies see in the owner of a key.
+fn key_identity(name: &str, tenant: &str) -> Identity {
+    Identity::new(Principal::ApiKey(name.into()), tenant, Vec::new())
 }
 
 fn ends_before(key: &ApiKey, other: &ApiKey) -> bool {

@@ -143,6 +143,7 @@ impl Bindings {
         Identity::new(Principal::User(name.into()), tenant.unwrap_or(""), grants)
             .valid_until(Some(token.expires_at.saturating_mul(1000)))
             .with_claims(claims_of(token))
+            .in_groups(token.groups.clone())
     }
 
     /// The issuers as they must be configured for these bindings: the claims that a binding reads are
@@ -260,8 +261,12 @@ mod tests {
             ("xspiffe://cluster/ns/ml/sa/shop", false),
         ] {
             let identity = bindings.certificate_identity(&ClientCertificate::new(name, 1));
-            assert_eq!(identity.may(Permission::Call, "fraud-eu"), may, "{name}");
-            assert!(!identity.may(Permission::Call, "churn"));
+            assert_eq!(
+                identity.roles_permit(Permission::Call, "fraud-eu"),
+                may,
+                "{name}"
+            );
+            assert!(!identity.roles_permit(Permission::Call, "churn"));
             assert_eq!(identity.tenant(), if may { "acme" } else { "" });
             assert_eq!(
                 identity.principal().to_string(),

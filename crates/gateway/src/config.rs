@@ -1,5 +1,7 @@
 //! The configuration of authentication.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use tidegate_tokens::JwtIssuerConfig;
@@ -18,8 +20,12 @@ pub struct AuthConfig {
     /// The database with the API keys, as in `registry.database`; by default the database of the
     /// registry.
     pub database: Option<String>,
-    /// How often the server checks for new and revoked API keys, in milliseconds, at least 50.
+    /// How often the server checks for new and revoked API keys, and for changed policies, in
+    /// milliseconds, at least 50.
     pub refresh_ms: u64,
+    /// Cedar policies that decide besides the roles: a file, or a folder with files `*.cedar`. They are
+    /// read again when they change.
+    pub policies: Option<PathBuf>,
     /// Whether the server is ready only once it has read the API keys.
     pub keys_required: bool,
     /// Whether everybody may read `/metrics`.
@@ -40,6 +46,7 @@ impl Default for AuthConfig {
             enabled: false,
             database: None,
             refresh_ms: 500,
+            policies: None,
             keys_required: true,
             public_metrics: false,
             anonymous: Vec::new(),
@@ -73,7 +80,8 @@ impl AuthConfig {
 
 impl AuthConfig {
     /// Whether somebody may manage the API keys of all tenants without having one: by a token, a
-    /// certificate, or nothing at all.
+    /// certificate, or nothing at all. Roles alone count: what policies permit may end with their next
+    /// change.
     pub fn has_other_key_managers(&self) -> bool {
         let mut bindings = self.binding.iter();
         let anonymous = self.anonymous.iter();

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use tidegate_store::ApiKey;
 
-use crate::{ApiKeyError, Caller, Grant, GrantConfig, Permission, Principal, ResourcePattern};
+use crate::{
+    ApiKeyError, Caller, Extent, Grant, GrantConfig, Identity, Permission, Policies,
+    PolicyDecision, Principal, ResourcePattern,
+};
 
 /// A permission with the resources that somebody has it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,40 @@ impl ChangedBy<'_> {
         Ok(())
     }
 
+    /// Refuses to show this one a key that policies let do more than it may do itself, or that its roles
+    /// let do what policies forbid to this one.
+    pub(crate) fn check_policies(
+        &self,
+        key: &Identity,
+        grants: &[Grant],
+    ) -> Result<(), ApiKeyError> {
+        let Self::Caller(caller) = self else {
+            return Ok(());
+        };
+        let Some(policies) = &caller.policies else {
+            return Ok(());
+        };
+        let who = caller.principal();
+        for permission in Permission::ALL {
+            let name = permission.name();
+            if caller.is_forbidden_some_of(permission, grants) {
+                return Err(ApiKeyError::NotPermitted(format!(
+                    "{who} may not give the permission {name}: a policy forbids it to {who}, at least on some of \
+                     the resources"
+                )));
+            }
+            // Which resources the policies mean cannot be compared, so the caller must have all.
+            if may_permit(policies, key, permission) && !caller.may(permission, "") {
+                let key = key.principal();
+                return Err(ApiKeyError::NotPermitted(format!(
+                    "{who} may not make {key}: policies give it the permission {name}, which {who} does not have \
+                     on everything"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses to show this one a key that replaces another and permits more than this one has.
     pub(crate) fn check_key(&self, key: &ApiKey) -> Result<(), ApiKeyError> {
         match read_grants(&key.grants) {
@@ -90,16 +127,25 @@ impl ChangedBy<'_> {
     }
 }
 
+/// Whether policies may permit this somewhere, whatever the roles are.
+fn may_permit(policies: &Policies, identity: &Identity, permission: Permission) -> bool {
+    policies.decide(identity, permission, Extent::Any) == PolicyDecision::Permit
+}
+
 fn read_grants(grants: &Value) -> Option<Vec<GrantConfig>> {
     serde_json::from_value(grants.clone()).ok()
 }
 
 impl Caller {
-    /// What the caller may do.
+    /// What the caller may do on which resources, as far as that can be told: policies may permit more
+    /// on some resources, and forbid it on some of these.
     pub fn permissions(&self) -> Vec<HeldPermission> {
         let mut all = Vec::new();
         for permission in Permission::ALL {
-            let resources = self.resources_with(permission);
+            let mut resources = self.resources_with(permission);
+            if self.policies.is_some() {
+                resources = self.decided(permission, resources);
+            }
             if permission != Permission::Public && !resources.is_empty() {
                 all.push(HeldPermission {
                     permission,
@@ -110,7 +156,49 @@ impl Caller {
         all
     }
 
-    /// Whether the caller may do everything that a grant permits.
+    /// Whether policies decide about the caller besides roles.
+    pub fn has_policies(&self) -> bool {
+        self.policies.is_some()
+    }
+
+    /// The resources of roles, without what policies forbid there, and everything where they permit that.
+    fn decided(
+        &self,
+        permission: Permission,
+        mut resources: Vec<ResourcePattern>,
+    ) -> Vec<ResourcePattern> {
+        let everything = ResourcePattern::everything();
+        if self.may(permission, "") && !resources.contains(&everything) {
+            resources.push(everything);
+        }
+        let kind = permission.resource_kind();
+        resources.retain(|pattern| match pattern.only_name(kind) {
+            Some(name) => self.may(permission, name),
+            None => self.may_somewhere(permission),
+        });
+        resources
+    }
+
+    /// Whether a policy forbids some of what these grants permit.
+    fn is_forbidden_some_of(&self, permission: Permission, grants: &[Grant]) -> bool {
+        let (Some(identity), Some(policies)) = (&self.identity, &self.policies) else {
+            return false;
+        };
+        let kind = permission.resource_kind();
+        let granted = grants
+            .iter()
+            .filter(|grant| grant.permissions.contains(permission));
+        let mut resources = granted.flat_map(|grant| &grant.resources);
+        permission != Permission::Public
+            && resources.any(|pattern| {
+                let extent = pattern.only_name(kind).map_or(Extent::All, Extent::One);
+                let decision = policies.decide(identity, permission, extent);
+                pattern.is_for(kind) && !decision.allows(true)
+            })
+    }
+
+    /// Whether the caller's roles permit everything that a grant permits. What policies permit cannot be
+    /// handed on.
     pub fn may_give(&self, grant: &Grant) -> bool {
         let mut permissions = Permission::ALL.into_iter();
         permissions.all(|permission| {
@@ -158,14 +246,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Identity, Role};
+    use crate::{PolicyDecider, Role};
 
     #[test]
     fn a_key_makes_no_key_that_outlives_it() {
-        let caller = |principal: Principal| Caller {
-            identity: Some(Arc::new(
-                Identity::new(principal, "", Vec::new()).valid_until(Some(1000)),
-            )),
+        let caller = |principal: Principal| {
+            let identity = Identity::new(principal, "", Vec::new()).valid_until(Some(1000));
+            Caller::known(Arc::new(identity), None)
         };
         let key = caller(Principal::ApiKey("ci".into()));
         let by = ChangedBy::Caller(&key);
@@ -184,9 +271,10 @@ mod tests {
     fn caller(grants: &[(Role, &str)]) -> Caller {
         let grants = grants.iter().map(|(role, on)| Arc::new(grant(*role, on)));
         let principal = Principal::ApiKey("ada".into());
-        Caller {
-            identity: Some(Arc::new(Identity::new(principal, "", grants.collect()))),
-        }
+        Caller::known(
+            Arc::new(Identity::new(principal, "", grants.collect())),
+            None,
+        )
     }
 
     #[test]
@@ -228,5 +316,55 @@ mod tests {
             .collect();
         let both = "fraud* demo".to_owned();
         assert_eq!(told, [("call", both.clone()), ("view-models", both)]);
+    }
+
+    /// Forbids `call` on `secret`, and permits it to `key:shop` on some endpoint.
+    struct Rules;
+
+    impl PolicyDecider for Rules {
+        fn decide(&self, who: &Identity, what: Permission, on: Extent<'_>) -> PolicyDecision {
+            let is_shop = *who.principal() == Principal::ApiKey("shop".into());
+            match (what, on) {
+                (Permission::Call, Extent::One("secret") | Extent::All) => PolicyDecision::Forbid,
+                (Permission::Call, Extent::Any) if is_shop => PolicyDecision::Permit,
+                _ => PolicyDecision::Silent,
+            }
+        }
+    }
+
+    fn may_make(by: &Caller, name: &str, grant: Grant) -> bool {
+        let key = Identity::new(Principal::ApiKey(name.into()), "", Vec::new());
+        let by = ChangedBy::Caller(by);
+        by.check_policies(&key, &[grant]).is_ok()
+    }
+
+    #[test]
+    fn nobody_gives_what_policies_forbid_them() {
+        let mut root = caller(&[(Role::Admin, "*")]);
+        assert!(may_make(&root, "a", grant(Role::Caller, "secret")));
+        root.policies = Some(Arc::new(Policies::new(Rules)));
+        assert!(may_make(&root, "a", grant(Role::Caller, "fraud")));
+        assert!(may_make(&root, "a", grant(Role::Viewer, "*")));
+        assert!(!may_make(&root, "a", grant(Role::Caller, "secret")));
+        assert!(!may_make(&root, "a", grant(Role::Caller, "secret*")));
+        assert!(!may_make(&root, "a", grant(Role::Admin, "*")));
+    }
+
+    #[test]
+    fn nobody_makes_a_key_that_policies_give_more_than_they_have() {
+        let mut root = caller(&[(Role::Admin, "*")]);
+        root.policies = Some(Arc::new(Policies::new(Rules)));
+        assert!(may_make(&root, "a", grant(Role::Viewer, "*")));
+        assert!(!may_make(&root, "shop", grant(Role::Viewer, "*")));
+    }
+
+    #[test]
+    fn forbidden_resources_are_not_told_as_permitted() {
+        let mut shop = caller(&[(Role::Caller, "secret"), (Role::Caller, "fraud")]);
+        shop.policies = Some(Arc::new(Policies::new(Rules)));
+        let told = shop.permissions();
+        let call = told.iter().find(|held| held.permission == Permission::Call);
+        let resources = call.unwrap().resources.iter().map(ToString::to_string);
+        assert_eq!(resources.collect::<Vec<_>>(), ["fraud"]);
     }
 }

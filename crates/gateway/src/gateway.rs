@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_store::now_ms;
 use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus, VerifiedToken};
@@ -18,7 +18,7 @@ use crate::login::Logins;
 use crate::{
     Authorized, BadCredentials, BindingConfig, BindingError, Caller, ClientCertificate,
     Credentials, Denied, Grant, Identity, KeyTable, LimitError, Limiter, LoginConfigError,
-    Permission, Permitted, Principal, Resource, TenantConfig, TenantShare,
+    Permission, Permitted, Policies, Principal, Resource, TenantConfig, TenantShare,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -43,6 +43,8 @@ struct Protected {
     certificates: Bindings,
     /// `None` if nobody can log in with a browser.
     logins: Option<Logins>,
+    /// `None` if roles alone decide.
+    policies: Option<ArcSwap<Policies>>,
 }
 
 /// Without keys, tokens and sessions.
@@ -84,6 +86,7 @@ impl Gateway {
                 tokens: None,
                 certificates: Bindings::default(),
                 logins: None,
+                policies: None,
             }),
             limiter: None,
             weights: TenantWeights::default(),
@@ -95,6 +98,16 @@ impl Gateway {
     pub fn requiring_keys(mut self, requires_keys: bool) -> Self {
         if let Some(protected) = &mut self.protected {
             protected.requires_keys = requires_keys;
+        }
+        self
+    }
+
+    /// The same, where policies decide besides roles. Nobody may do anything before
+    /// [`Gateway::set_policies`]. An open gateway stays open.
+    #[must_use]
+    pub fn requiring_policies(mut self) -> Self {
+        if let Some(protected) = &mut self.protected {
+            protected.policies = Some(ArcSwap::from_pointee(Policies::unread()));
         }
         self
     }
@@ -189,6 +202,21 @@ impl Gateway {
         }
     }
 
+    /// Whether policies decide besides roles.
+    pub fn requires_policies(&self) -> bool {
+        let protected = self.protected.as_ref();
+        protected.is_some_and(|protected| protected.policies.is_some())
+    }
+
+    /// Replaces the policies of a gateway that [requires](Self::requiring_policies) some; requests that
+    /// come from now on go by the new ones.
+    pub fn set_policies(&self, policies: Policies) {
+        let own = self.protected.iter().find_map(|all| all.policies.as_ref());
+        if let Some(own) = own {
+            own.store(Arc::new(policies));
+        }
+    }
+
     /// The API keys; none while they were not read.
     pub fn keys(&self) -> Option<Arc<KeyTable>> {
         self.protected.as_ref()?.keys.load_full()
@@ -210,11 +238,13 @@ impl Gateway {
         if let Some(caller) = credentials.caller {
             return Ok(caller.clone());
         }
-        let identity = match &self.protected {
-            None => None,
-            Some(protected) => Some(protected.authenticate(credentials).await?),
-        };
-        Ok(Caller { identity })
+        match &self.protected {
+            None => Ok(Caller::UNCHECKED),
+            Some(protected) => {
+                let identity = protected.authenticate(credentials).await?;
+                Ok(protected.caller(identity))
+            }
+        }
     }
 
     /// Who sends a request, if that can be said without waiting; `None` if it cannot, and for
@@ -224,7 +254,7 @@ impl Gateway {
             return Some(caller.clone());
         }
         let Some(protected) = &self.protected else {
-            return Some(Caller { identity: None });
+            return Some(Caller::UNCHECKED);
         };
         let identity = match secret(credentials.headers()).ok()? {
             None => match protected.of_session(credentials) {
@@ -238,7 +268,7 @@ impl Gateway {
                 tokens.identity(&verified)
             }
         };
-        Some(Caller::known(identity))
+        Some(protected.caller(identity))
     }
 
     /// Checks whether the caller has a permission on a resource.
@@ -298,7 +328,7 @@ impl Gateway {
         resource: R,
     ) -> Result<Authorized<R>, Denied> {
         let caller = match permission {
-            Permission::Public => Caller { identity: None },
+            Permission::Public => Caller::UNCHECKED,
             _ => self.authenticate(credentials).await?,
         };
         let permitted = self.authorize(caller, permission, resource)?;
@@ -307,6 +337,12 @@ impl Gateway {
 }
 
 impl Protected {
+    /// The caller with an identity, whose requests the policies of now are asked about.
+    fn caller(&self, identity: Arc<Identity>) -> Caller {
+        let policies = self.policies.as_ref().map(ArcSwap::load_full);
+        Caller::known(identity, policies)
+    }
+
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Arc<Identity>, Denied> {
         let secret = secret(credentials.headers()).map_err(Denied::BadCredentials)?;
         let Some(secret) = secret else {

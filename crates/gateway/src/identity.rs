@@ -1,10 +1,13 @@
 //! Who a caller is, and what they may do.
 
 use std::fmt;
-use std::sync::Arc;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use crate::{Grant, Permission};
 
@@ -34,6 +37,32 @@ impl fmt::Display for Principal {
     }
 }
 
+/// A principal that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is not a principal: write key:NAME, user:SUBJECT@ISSUER, certificate:NAME or anonymous"
+)]
+pub struct PrincipalError(String);
+
+/// As it is displayed.
+impl FromStr for Principal {
+    type Err = PrincipalError;
+
+    fn from_str(text: &str) -> Result<Self, PrincipalError> {
+        let problem = || PrincipalError(text.chars().take(128).collect());
+        if text == "anonymous" {
+            return Ok(Self::Anonymous);
+        }
+        match text.split_once(':').ok_or_else(problem)? {
+            (_, "") => Err(problem()),
+            ("key", name) => Ok(Self::ApiKey(name.into())),
+            ("user", subject) => Ok(Self::User(subject.into())),
+            ("certificate", name) => Ok(Self::Certificate(name.into())),
+            _ => Err(problem()),
+        }
+    }
+}
+
 /// A principal with its tenant and grants, as the credentials of a request lead to it.
 #[derive(Debug)]
 pub struct Identity {
@@ -44,6 +73,9 @@ pub struct Identity {
     pub(crate) expires_ms: Option<i64>,
     /// The claims of the caller's token that are kept.
     pub(crate) claims: Map<String, Value>,
+    /// The groups that the caller's token names.
+    pub(crate) groups: Vec<String>,
+    fingerprint: OnceLock<[u8; 32]>,
     pub(crate) last_used: Arc<LastUsed>,
 }
 
@@ -56,6 +88,8 @@ impl Identity {
             grants,
             expires_ms: None,
             claims: Map::new(),
+            groups: Vec::new(),
+            fingerprint: OnceLock::new(),
             last_used: Arc::default(),
         }
     }
@@ -72,6 +106,16 @@ impl Identity {
         Self { claims, ..self }
     }
 
+    /// The same with groups of a token.
+    #[must_use]
+    pub fn in_groups(self, groups: Vec<String>) -> Self {
+        Self { groups, ..self }
+    }
+
+    pub(crate) fn counting_uses(self, last_used: Arc<LastUsed>) -> Self {
+        Self { last_used, ..self }
+    }
+
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -82,14 +126,40 @@ impl Identity {
         &self.tenant
     }
 
-    /// Whether it may do this with the resource of this name.
-    pub fn may(&self, permission: Permission, name: &str) -> bool {
+    /// The claims of the caller's token that are kept.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The groups that the caller's token names.
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// The digest of everything that policies may read of it. Two identities with the same one get the
+    /// same decisions.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        self.fingerprint.get_or_init(|| {
+            let read = (
+                self.principal.to_string(),
+                &self.tenant,
+                &self.groups,
+                &self.claims,
+            );
+            // As JSON, so that no two of them run into one another.
+            Sha256::digest(serde_json::json!(read).to_string()).into()
+        })
+    }
+
+    /// Whether its roles permit this on the resource of this name. Policies may decide otherwise: ask
+    /// the [`Caller`](crate::Caller).
+    pub fn roles_permit(&self, permission: Permission, name: &str) -> bool {
         self.grants
             .iter()
             .any(|grant| grant.permits(permission, name))
     }
 
-    pub(crate) fn may_somewhere(&self, permission: Permission) -> bool {
+    pub(crate) fn roles_permit_somewhere(&self, permission: Permission) -> bool {
         let mut grants = self.grants.iter();
         grants.any(|grant| grant.permissions.contains(permission))
     }
@@ -117,5 +187,45 @@ impl LastUsed {
     /// In milliseconds since 1970; `None` if never.
     pub fn ms(&self) -> Option<i64> {
         Some(self.0.load(Ordering::Relaxed)).filter(|ms| *ms > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn principals_are_read_back() {
+        for text in [
+            "anonymous",
+            "key:shop",
+            "user:ada@x.example/a:b",
+            "certificate:spiffe://a/b",
+        ] {
+            assert_eq!(text.parse::<Principal>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "shop", "key:", "admin:shop", "anonymous:x"] {
+            assert!(wrong.parse::<Principal>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn fingerprints_differ_in_whatever_policies_read() {
+        let identity =
+            |tenant: &str| Identity::new(Principal::ApiKey("a".into()), tenant, Vec::new());
+        let claims = Map::from_iter([("team".to_owned(), Value::from("risk"))]);
+        let all = [
+            identity(""),
+            identity("acme"),
+            identity("").in_groups(vec!["acme".to_owned()]),
+            identity("").with_claims(claims),
+            Identity::new(Principal::User("a".into()), "", Vec::new()),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            for other in &all[..index] {
+                assert_ne!(one.fingerprint(), other.fingerprint());
+            }
+        }
+        assert_eq!(identity("acme").fingerprint(), all[1].fingerprint());
     }
 }

@@ -55,14 +55,10 @@ impl KeyTable {
     }
 
     fn insert(&mut self, key: StoredKey, last_used: Arc<LastUsed>) {
-        let identity = Identity {
-            principal: Principal::ApiKey(key.name.into()),
-            tenant: key.tenant.into(),
-            grants: key.grants.into_iter().map(Arc::new).collect(),
-            expires_ms: key.expires_ms,
-            claims: serde_json::Map::new(),
-            last_used,
-        };
+        let grants = key.grants.into_iter().map(Arc::new).collect();
+        let identity = Identity::new(Principal::ApiKey(key.name.into()), key.tenant, grants)
+            .valid_until(key.expires_ms)
+            .counting_uses(last_used);
         let entry = Entry {
             id: key.id,
             digest: key.digest,

@@ -53,6 +53,7 @@ mod key_table;
 mod limits;
 mod login;
 mod permission;
+mod policies;
 mod resource;
 mod role;
 mod sliding_window;
@@ -84,6 +85,7 @@ pub use limits::{
 };
 pub use login::{LoginConfig, LoginConfigError};
 pub use permission::{Permission, Permissions};
+pub use policies::{Extent, Policies, PolicyDecider, PolicyDecision};
 pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};
 pub use role::{Grant, Role, UnknownRole};
 pub use sliding_window::SlidingWindow;

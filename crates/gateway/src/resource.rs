@@ -159,7 +159,12 @@ impl ResourcePattern {
         self.is_for(kind) && is_within
     }
 
-    fn is_for(&self, kind: ResourceKind) -> bool {
+    /// The name, if it matches one resource of a kind at most.
+    pub(crate) fn only_name(&self, kind: ResourceKind) -> Option<&str> {
+        (!self.is_prefix && self.is_for(kind)).then_some(&*self.name)
+    }
+
+    pub(crate) fn is_for(&self, kind: ResourceKind) -> bool {
         match self.kind {
             Some(own) => own == kind,
             None => self.is_everything() || is_named_by_people(kind),

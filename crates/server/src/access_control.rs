@@ -24,7 +24,7 @@ use crate::routes::Routes;
 /// How often it is noted when keys were used.
 const NOTE_USES_EVERY: Duration = Duration::from_secs(60);
 /// Shortest time between two looks.
-const MIN_REFRESH: Duration = Duration::from_millis(50);
+pub(crate) const MIN_REFRESH: Duration = Duration::from_millis(50);
 /// Longest that the last note may take.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -6,6 +6,7 @@ mod sections;
 
 use std::sync::Arc;
 
+use tidegate_cedar::PoliciesError;
 use tidegate_features::FeaturesConfigError;
 use tidegate_gateway::{AuditConfigError, CacheError, LimitError, PatternError, TokensError};
 use tidegate_observe::ObjectiveError;
@@ -55,6 +56,12 @@ pub enum ComponentsError {
     Auth(#[from] PatternError),
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error("auth.policies: {0}")]
+    Policies(#[from] PoliciesError),
+    #[error(
+        "auth.policies is set and auth.enabled is false: without authentication policies decide nothing"
+    )]
+    PoliciesWithoutAuth,
     #[error(transparent)]
     Platform(#[from] PlatformError),
     #[error(transparent)]
@@ -126,6 +133,7 @@ impl ServerComponents {
         let redactor = Arc::new(Redactor::new(&sections.privacy)?);
         let journal = EventJournal::new(base.state_file("events.json"), redactor.clone());
         let events = Arc::new(journal);
+        let policies = base.policies(&sections.auth, &events)?;
         let remotes = base.environment.remotes.clone();
         let remote = RemoteMonitor::new(remotes, events.clone(), registry);
         let traffic = Arc::new(base.traffic(&sections.endpoints, &events)?);
@@ -185,6 +193,7 @@ impl ServerComponents {
         // then sent to the group.
         let list: Vec<Arc<dyn Component>> = vec![
             Arc::new(access_control),
+            Arc::new(policies),
             tls,
             objectives,
             replicas,

@@ -53,6 +53,7 @@ mod experiments;
 mod exposition;
 mod fallback_headers;
 mod features;
+mod followed_content;
 mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -75,6 +76,7 @@ mod origin;
 mod parameters;
 mod persisted_state;
 mod platform;
+mod policies;
 mod quality;
 mod readiness;
 mod redis;

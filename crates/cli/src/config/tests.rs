@@ -258,6 +258,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         },
         auth: AuthConfig {
             database: text(),
+            policies: path(),
             ..auth
         },
         limits,

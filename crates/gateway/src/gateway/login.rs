@@ -71,7 +71,7 @@ impl Gateway {
             return Err(Denied::BadCredentials(BadCredentials::UnknownKey));
         }
         Ok(LoggedIn {
-            caller: Caller::known(protected.of_key(key)?),
+            caller: protected.caller(protected.of_key(key)?),
             proof: Proof::Key(KeyDigest::of(key)),
         })
     }
@@ -104,8 +104,8 @@ impl Gateway {
         answer: &LoginAnswer,
     ) -> Result<(LoggedIn, String), LoginError> {
         let (logins, provider) = self.provider().ok_or(LoginError::State)?;
-        let tokens = self.protected.iter().find_map(|all| all.tokens.as_ref());
-        let tokens = tokens.ok_or(LoginError::State)?;
+        let protected = self.protected.as_ref().ok_or(LoginError::State)?;
+        let tokens = protected.tokens.as_ref().ok_or(LoginError::State)?;
         let kept = logins.kept(provider, headers)?;
         let _place = provider.call()?;
         let verified = provider.oidc.finish(&kept.pending, answer).await?;
@@ -113,7 +113,7 @@ impl Gateway {
         // ID tokens often expire after minutes.
         let identity = Arc::new(tokens.bindings.identity(&verified).valid_until(None));
         let logged_in = LoggedIn {
-            caller: Caller::known(identity.clone()),
+            caller: protected.caller(identity.clone()),
             proof: Proof::Token(identity),
         };
         Ok((logged_in, kept.next))
@@ -160,8 +160,8 @@ impl Gateway {
 
     /// Who has the session that `headers` name.
     pub fn session(&self, headers: &HeaderMap) -> Option<Caller> {
-        let identity = self.protected.as_ref()?.session(headers)?;
-        Some(Caller::known(identity))
+        let protected = self.protected.as_ref()?;
+        Some(protected.caller(protected.session(headers)?))
     }
 
     fn logins(&self) -> Option<&Logins> {

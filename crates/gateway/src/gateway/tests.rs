@@ -1,7 +1,9 @@
 use http::header;
 
 use super::*;
-use crate::{AllResources, NewApiKey, Permissions, Role, StoredKey};
+use crate::{
+    AllResources, Extent, NewApiKey, Permissions, PolicyDecider, PolicyDecision, Role, StoredKey,
+};
 
 /// A gateway with one key, of a caller of `fraud*`.
 fn gateway() -> (Gateway, NewApiKey) {
@@ -201,4 +203,46 @@ fn a_certificate_counts_where_the_headers_have_no_credentials() {
     let bearer = format!("Bearer {}", key.reveal());
     let other = ask(&headers(&[("authorization", &bearer)]), shop, i64::MAX);
     assert!(matches!(other, Err(Denied::Forbidden { .. })), "{other:?}");
+}
+
+/// Permits `churn`, forbids `fraud-eu`.
+struct Rules;
+
+impl PolicyDecider for Rules {
+    fn decide(&self, _: &Identity, permission: Permission, extent: Extent<'_>) -> PolicyDecision {
+        match (permission, extent) {
+            (Permission::Call, Extent::One("churn")) => PolicyDecision::Permit,
+            (Permission::Call, Extent::One("fraud-eu")) => PolicyDecision::Forbid,
+            _ => PolicyDecision::Silent,
+        }
+    }
+}
+
+#[test]
+fn policies_decide_besides_roles_from_the_next_request_on() {
+    let (gateway, key) = gateway();
+    let gateway = gateway.requiring_policies();
+    let bearer = format!("Bearer {}", key.reveal());
+    let sent = [("authorization", bearer.as_str())];
+    assert!(ask(&gateway, &sent, "fraud").is_err(), "none were read yet");
+    gateway.set_policies(Policies::new(Rules));
+    for (endpoint, is_open) in [
+        ("fraud", true),
+        ("churn", true),
+        ("fraud-eu", false),
+        ("other", false),
+    ] {
+        assert_eq!(
+            ask(&gateway, &sent, endpoint).is_ok(),
+            is_open,
+            "{endpoint}"
+        );
+    }
+    assert_eq!(ask(&gateway, &[], "churn"), Ok("anonymous".to_owned()));
+}
+
+#[test]
+fn what_is_public_is_not_asked_of_policies() {
+    let gateway = Gateway::protected(Vec::new()).requiring_policies();
+    assert!(admit(&gateway, &headers(&[]), Permission::Public, AllResources).is_ok());
 }

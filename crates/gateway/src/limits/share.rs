@@ -122,9 +122,7 @@ mod tests {
 
     fn caller(tenant: &str) -> Caller {
         let identity = Identity::new(Principal::Anonymous, tenant, Vec::new());
-        Caller {
-            identity: Some(Arc::new(identity)),
-        }
+        Caller::known(Arc::new(identity), None)
     }
 
     fn tenant(name: &str, weight: u32) -> TenantConfig {
@@ -145,7 +143,7 @@ mod tests {
     fn callers_without_a_tenant_share_one_place() {
         let weights = TenantWeights::default();
         assert_eq!(weights.share(&caller("")), TenantShare::default());
-        let open = Caller { identity: None };
+        let open = Caller::UNCHECKED;
         assert_eq!(weights.share(&open), TenantShare::default());
     }
 

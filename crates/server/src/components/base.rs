@@ -26,6 +26,7 @@ use crate::gpu::Gpus;
 use crate::group_notes::GroupOutbox;
 use crate::lifecycle::Lifecycle;
 use crate::objectives::{Objectives, ObjectivesContext};
+use crate::policies::AccessPolicies;
 use crate::quality::{Quality, QualityContext};
 use crate::readiness::ReadinessMetrics;
 use crate::redis::RedisMonitor;
@@ -160,6 +161,15 @@ impl Base {
         DiskMetrics::register(&self.registry, environment.data_folder.clone());
         AllocatorMetrics::register(&self.registry, environment.allocator);
         Gpus::watch(gpu, &self.registry);
+    }
+
+    /// The policies that decide besides roles.
+    pub(super) fn policies(
+        &self,
+        config: &AuthConfig,
+        events: &Arc<EventJournal>,
+    ) -> Result<AccessPolicies, ComponentsError> {
+        AccessPolicies::new(config, self.serving.gateway(), events, &self.registry)
     }
 
     pub(super) fn access_control(&self, config: &AuthConfig) -> AccessControl {

@@ -51,6 +51,10 @@ fn protected(auth: &AuthConfig, has_tls: bool) -> Result<Gateway, ComponentsErro
         true => gateway,
         false => gateway.with_tokens(&auth.issuer, &auth.binding)?,
     };
+    let gateway = match auth.policies.is_some() {
+        true => gateway.requiring_policies(),
+        false => gateway,
+    };
     Ok(gateway.with_login(&auth.login, &auth.issuer, &auth.binding, has_tls)?)
 }
 

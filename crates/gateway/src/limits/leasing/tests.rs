@@ -35,9 +35,8 @@ fn rule(name: &str, per_second: f64, burst: u64) -> LimitConfig {
 
 async fn charge(limiter: &Arc<Limiter>, endpoint: &str) -> Result<Charge, Denied> {
     let principal = Principal::ApiKey("shop".into());
-    let caller = Caller {
-        identity: Some(Arc::new(Identity::new(principal, "acme", Vec::new()))),
-    };
+    let identity = Identity::new(principal, "acme", Vec::new());
+    let caller = Caller::known(Arc::new(identity), None);
     let charged = limiter.charge(&caller, endpoint).await;
     charged.map(|charge| charge.expect("there are limits"))
 }

@@ -71,9 +71,8 @@ fn limiter(rules: Vec<LimitConfig>, quotas: &Arc<Quotas>) -> Arc<Limiter> {
 
 fn caller(tenant: &str, name: &str) -> Caller {
     let principal = Principal::ApiKey(name.into());
-    Caller {
-        identity: Some(Arc::new(Identity::new(principal, tenant, Vec::new()))),
-    }
+    let identity = Identity::new(principal, tenant, Vec::new());
+    Caller::known(Arc::new(identity), None)
 }
 
 fn named(name: &str) -> LimitConfig {

@@ -97,7 +97,10 @@ pub(super) struct WhoAmI {
     principal: String,
     /// The tenant; empty for none.
     tenant: String,
+    /// What the roles permit, without what policies forbid. Policies may permit more on some resources.
     permissions: Vec<PermissionOn>,
+    /// Whether policies decide besides the roles.
+    policies: bool,
 }
 
 /// A permission with the resources that it is on.
@@ -117,6 +120,7 @@ impl From<&Caller> for WhoAmI {
             principal: caller.principal().to_string(),
             tenant: caller.tenant().to_owned(),
             permissions: permissions.collect(),
+            policies: caller.has_policies(),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The certificates that are served, and the files that they follow.
 //!
-//! The content of the files is compared, not their times: Kubernetes swaps a symbolic link above
-//! them. A pair that cannot be used leaves the one before in place.
+//! A pair that cannot be used leaves the one before in place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use super::metrics::TlsMetrics;
 use super::{TlsConfig, TlsError, TlsPort};
 use crate::blocking::run_blocking;
 use crate::component::Component;
+use crate::followed_content::FollowedContent;
 
 /// TLS of a server; nothing if it is off.
 pub(crate) struct Tls {
@@ -26,9 +26,6 @@ pub(crate) struct Tls {
     pub(super) metrics: TlsMetrics,
     handshake_timeout: Duration,
 }
-
-/// Which content was found, or why none.
-type Finding = Result<[u8; 32], String>;
 
 struct FollowedFiles {
     files: CertificateFiles,
@@ -38,10 +35,7 @@ struct FollowedFiles {
 }
 
 struct State {
-    /// What was decided upon last.
-    decided: Finding,
-    /// What the last check has found, if that is something else.
-    found: Option<Finding>,
+    content: FollowedContent,
     /// Why the files are not what is served.
     problem: Option<String>,
 }
@@ -97,15 +91,13 @@ impl FollowedFiles {
             loaded: Arc::new(ArcSwap::from_pointee(loaded)),
             every,
             state: Mutex::new(State {
-                decided: Ok(contents.digest()),
-                found: None,
+                content: FollowedContent::of(contents.digest()),
                 problem: None,
             }),
         })
     }
 
-    /// Looks once. Only what two looks in a row find counts: files that are written one after the
-    /// other are a pair only at the end.
+    /// Looks once.
     fn check(&self, metrics: &TlsMetrics) {
         let contents = self.files.read();
         let finding = contents
@@ -113,18 +105,9 @@ impl FollowedFiles {
             .map(Contents::digest)
             .map_err(Clone::clone);
         let mut state = self.state.lock();
-        if finding == state.decided {
-            state.found = None;
+        if !state.content.is_new(finding) {
             return;
         }
-        // The files are replaced one after the other: only what two looks in a row find is
-        // complete.
-        if state.found.as_ref() != Some(&finding) {
-            state.found = Some(finding);
-            return;
-        }
-        state.found = None;
-        state.decided = finding;
         state.problem = self.take(contents).err();
         match &state.problem {
             None => info!("new TLS certificates are used from now on"),
