@@ -88,6 +88,8 @@ fn sentence_of_operations(event: &Event) -> String {
         "cascade.stopped" => {
             "cascade stopped: its first version agrees too rarely with the others".to_owned()
         }
+        "policies.changed" => "new access policies are in force".to_owned(),
+        "policies.refused" => format!("access policies are refused: {}", field(event, "problem")),
         "experiment.started" => format!("experiment {} started", field(event, "experiment")),
         "experiment.ended" => {
             let (experiment, reason) = (field(event, "experiment"), field(event, "reason"));

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 42] = [
+    pub const NAMES: [(&str, &str); 44] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -68,6 +68,11 @@ impl Event {
         (
             "rollout.alert",
             "a rollout took traffic back, or something is wrong with it",
+        ),
+        ("policies.changed", "new access policies are in force"),
+        (
+            "policies.refused",
+            "access policies have an error: the ones before stay in force",
         ),
         ("experiment.started", "an experiment was started"),
         ("experiment.ended", "an experiment was stopped"),
