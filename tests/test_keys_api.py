@@ -111,7 +111,7 @@ def test_a_caller_learns_who_they_are(server, root):
     key = made(server, root, "asker", grant("caller", "digits*"), tenant="acme")
     said = call(server, "GET", "/api/whoami", key).json()
     both = [{"permission": name, "resources": ["digits*"]} for name in ("call", "view-models")]
-    assert said == {"principal": "key:asker", "tenant": "acme", "permissions": both}
+    assert said == {"principal": "key:asker", "tenant": "acme", "permissions": both, "policies": False}
     assert requests.get(server.url("/api/whoami"), timeout=PATIENCE_S).json()["principal"] == "anonymous"
     assert call(server, "GET", "/api/whoami", "tdg_wrong").status_code == 401
 
