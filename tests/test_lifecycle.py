@@ -227,11 +227,11 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
         # Only of fields whose rule a record has broken: see test_pipelines.py.
         "tidegate_field_violations_total",
     }
-    elsewhere_by_kind = ("tidegate_cgroup_", "tidegate_gpu_", "tidegate_cost_", "tidegate_trace", "tidegate_replicas", "tidegate_remote_", "tidegate_tls_", "tidegate_breaker_", "tidegate_fallback", "tidegate_redis_", "tidegate_cache_shared_", "tidegate_feature_", "tidegate_sequence", "tidegate_shadow_", "tidegate_capture", "tidegate_feedback_", "tidegate_accuracy", "tidegate_estimated_accuracy", "tidegate_drift", "tidegate_rollout_")
+    elsewhere_by_kind = ("tidegate_cgroup_", "tidegate_gpu_", "tidegate_cost_", "tidegate_trace", "tidegate_replicas", "tidegate_remote_", "tidegate_tls_", "tidegate_breaker_", "tidegate_fallback", "tidegate_redis_", "tidegate_cache_shared_", "tidegate_feature_", "tidegate_sequence", "tidegate_shadow_", "tidegate_capture", "tidegate_feedback_", "tidegate_accuracy", "tidegate_estimated_accuracy", "tidegate_drift", "tidegate_rollout_", "tidegate_cascade_", "tidegate_polic")
     for name, kind, _ in documented:
         # Not every machine has control groups of version 2 or GPUs; prices, a collector, a group, breakers, fallbacks and Redis bring
         # the others: see test_gpu.py, test_cost.py, test_traces.py, test_replicas.py, test_remote.py, test_tls.py,
-        # test_resilience.py, test_fallbacks.py, test_redis.py, test_features.py, test_traffic.py, test_rollouts.py and test_quality.py; models with states those of
+        # test_resilience.py, test_fallbacks.py, test_redis.py, test_features.py, test_traffic.py, test_rollouts.py, test_cascades.py, test_policies.py and test_quality.py; models with states those of
         # sequences: see test_sequences.py.
         if name in elsewhere or name.startswith(elsewhere_by_kind):
             continue

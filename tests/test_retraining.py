@@ -205,7 +205,7 @@ def test_a_data_set_without_room_on_the_disk_is_refused(serve, tmp_path):
     send(server, records, labels)
     body = {"from_ms": 0, "to_ms": int(time.time() * 1000) + 1000}
     refused = requests.post(server.url("/api/datasets/fraud"), json=body, timeout=PATIENCE_S)
-    assert (refused.status_code, refused.json()["code"]) == (507, "datasets_full"), refused.text
+    assert (refused.status_code, refused.json()["code"]) == (409, "datasets_full"), refused.text
     assert "datasets.max_disk_bytes" in refused.json()["error"]
     assert server.metric("tidegate_datasets_refused_total") == 1
     assert not (data / "datasets/tmp").exists() and len(list((data / "datasets").glob("*/*"))) == 2

@@ -239,7 +239,7 @@ error_codes! {
         "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14
         "the requests and answers in flight use the whole memory budget" "wait for the time in `Retry-After`, then retry, or send fewer rows";
-    DatasetsFull "datasets_full" 507 8
+    DatasetsFull "datasets_full" 409 8
         "the data sets would take more of the disk than `datasets.max_disk_bytes`; nothing was made"
         "delete data sets, choose fewer rows, or raise the limit";
     AuthUnavailable "auth_unavailable" 503 14

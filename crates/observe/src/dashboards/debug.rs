@@ -24,6 +24,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             quality(job),
             [sequences(&model), graphs(job)].concat(),
             gateway(job),
+            delivery(job),
             upstreams(job),
             gpus(job),
         ],
@@ -377,6 +378,30 @@ fn gateway(job: &str) -> Vec<Panel> {
             format!("rate(tidegate_fallback_failures_total{{{job}}}[$__rate_interval])"),
         ),
         Panel::lines(
+            "Access policies",
+            "short",
+            "Cedar policies in force, decisions that they were evaluated for, and what went wrong with them.",
+        )
+        .query("policies", format!("tidegate_policies{{{job}}}"))
+        .query(
+            "evaluations a second",
+            format!("rate(tidegate_policy_evaluations_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "failures a second",
+            format!("rate(tidegate_policy_failures_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "failed reloads",
+            format!("tidegate_policy_reload_failures_total{{{job}}}"),
+        ),
+    ]
+}
+
+/// Which versions answer.
+fn delivery(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines(
             "Shadows",
             "ops",
             "Copies of requests for the shadows of traffic policies, by what came of them.",
@@ -398,6 +423,20 @@ fn gateway(job: &str) -> Vec<Panel> {
         .query(
             "{{endpoint}}:{{version}} taken back",
             format!("max by (endpoint, version) (tidegate_rollout_rolled_back{{{job}}})"),
+        ),
+        Panel::lines(
+            "Cascades",
+            "ops",
+            "Requests of cascades, by what became of them in the first version, and its answers that were \
+             checked.",
+        )
+        .query(
+            "{{endpoint}} {{result}}",
+            format!("rate(tidegate_cascade_requests_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "{{endpoint}} checked: {{result}}",
+            format!("rate(tidegate_cascade_audits_total{{{job}}}[$__rate_interval])"),
         ),
     ]
 }

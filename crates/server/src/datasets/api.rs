@@ -104,8 +104,7 @@ async fn list(State(datasets): State<Arc<ServerDatasets>>) -> Result<Json<Datase
     responses((status = 200, body = CreatedDataset), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody), (status = 503, body = ErrorBody),
-        (status = 507, body = ErrorBody)))]
+        (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn create(
     State(datasets): State<Arc<ServerDatasets>>,
     Path(endpoint): Path<String>,

@@ -133,7 +133,9 @@ impl RunningCascade {
             let confidences = classes.rows().map(|row| classes.confidence(row));
             confidences.fold(Some(f64::INFINITY), |least, next| Some(least?.min(next?)))
         });
-        least.is_some_and(|least| least.is_finite() && least >= self.cascade.confidence)
+        // A confidence that was fitted on rounded numbers is reached by the number itself.
+        let least_wanted = self.cascade.confidence - ROUNDING;
+        least.is_some_and(|least| least.is_finite() && least >= least_wanted)
     }
 
     pub(crate) fn count(&self, outcome: FirstOutcome) {
