@@ -103,7 +103,7 @@ async fn set(
         actor: caller.principal().to_string(),
         comment: new.comment,
         expected: new.revision.or(if_match(&headers)?),
-        to: Wish::Policy(new.policy),
+        to: Wish::Policy(Box::new(new.policy)),
     };
     traffic.changed(change, &states).await
 }

@@ -38,7 +38,7 @@ pub(super) struct WantedChange<'a> {
 /// What should be in force.
 pub(super) enum Wish {
     /// This policy.
-    Policy(TrafficPolicy),
+    Policy(Box<TrafficPolicy>),
     /// That of the configuration, or none.
     None,
     /// What was in force at a revision; that before the last change if absent.
@@ -116,7 +116,7 @@ impl Traffic {
         let store = self.kept_store().await?;
         let mut expected = wanted.expected;
         let (action, policy) = match wanted.to {
-            Wish::Policy(policy) => ("set", Some(policy)),
+            Wish::Policy(policy) => ("set", Some(*policy)),
             Wish::None => ("removed", None),
             Wish::Revision(to) => {
                 let undone = undone(&store, wanted.endpoint, to).await?;

@@ -130,8 +130,8 @@ impl RunningCascade {
     pub(crate) fn is_confident(&self, output: &Tensor) -> bool {
         let classes = Classes::of(output);
         let least = classes.and_then(|classes| {
-            let confidences = classes.rows().map(|row| classes.confidence(row));
-            confidences.fold(Some(f64::INFINITY), |least, next| Some(least?.min(next?)))
+            let mut confidences = classes.rows().map(|row| classes.confidence(row));
+            confidences.try_fold(f64::INFINITY, |least, next| Some(least.min(next?)))
         });
         // A confidence that was fitted on rounded numbers is reached by the number itself.
         let least_wanted = self.cascade.confidence - ROUNDING;
