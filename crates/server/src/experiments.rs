@@ -120,33 +120,30 @@ impl Experiments {
         let mut rest = STEP;
         loop {
             tokio::time::sleep(rest).await;
-            let began = Instant::now();
-            let problem = self.step().await.err();
+            let counted = self.step().await;
+            // Waiting for captures to be written takes no time of a core.
+            rest = STEP.max(counted.clone().unwrap_or_default() * REST);
+            let problem = counted.err();
             if let Some(problem) = &problem {
                 warn!(problem, "experiments are not measured");
             }
             self.set_problem("", problem);
-            rest = STEP.max(began.elapsed() * REST);
         }
     }
 
-    /// Counts the users of this server, and decides if it is the one that does.
-    async fn step(&self) -> Result<(), String> {
+    /// Counts the users of this server, and decides if it is the one that does. How long counting took.
+    async fn step(&self) -> Result<Duration, String> {
         let store = self.traffic.store().await;
         let Some(store) = store.map_err(|error| error.to_string())? else {
-            return Ok(());
+            return Ok(Duration::ZERO);
         };
-        let newest = store
-            .experiments()
-            .await
-            .map_err(|error| error.to_string())?;
-        self.state.lock().newest = newest;
         let now = ms(now_ms());
         let after = now - MAX_WAIT_MS - SETTLE_MS;
         let all = store.measured_experiments(after).await;
         let all = all.map_err(|error| error.to_string())?;
         if all.is_empty() {
-            return Ok(());
+            self.show_newest(&store).await?;
+            return Ok(Duration::ZERO);
         }
         let is_leader = self.is_leader(&store).await?;
         let (measured, over): (Vec<_>, Vec<_>) = all
@@ -158,6 +155,7 @@ impl Experiments {
         if !measured.is_empty() {
             self.quality.flush().await;
         }
+        let began = Instant::now();
         for experiment in &measured {
             let problem = self.measure(&store, experiment, is_leader).await.err();
             if let Some(problem) = &problem {
@@ -170,6 +168,14 @@ impl Experiments {
             let forgotten = store.forget_experiment_users(after - KEEP_MS).await;
             forgotten.map_err(|error| error.to_string())?;
         }
+        self.show_newest(&store).await?;
+        Ok(began.elapsed())
+    }
+
+    /// Shows the newest experiments, and what they say by now, in the console.
+    async fn show_newest(&self, store: &Store) -> Result<(), String> {
+        let newest = store.experiments().await;
+        self.state.lock().newest = newest.map_err(|error| error.to_string())?;
         Ok(())
     }
 
