@@ -401,7 +401,7 @@ def test_the_command_line(server, tmp_path):
 
 
 def test_the_console_shows_experiments(server):
-    begin(server)
+    begin(server, metrics=[{"name": "conversion", "equals": True}])
     ask_users([server], range(250), lambda version: version == "3")
 
     def page():
