@@ -110,6 +110,30 @@ pub fn fit(pairs: &[Pair], target: f64, delta: f64) -> Result<Threshold, NotFitt
     })
 }
 
+/// How confident probabilities are: the largest one; of the probability of a single class, that or the one
+/// of its opposite.
+pub fn confidence(probabilities: &[f64]) -> f64 {
+    match probabilities {
+        [alone] => alone.max(1.0 - alone),
+        _ => probabilities.iter().copied().fold(0.0, f64::max),
+    }
+}
+
+/// The class with the largest probability, the first of equal ones. Of the probability of a single class, 1
+/// for that class and 0 for its opposite.
+pub fn class(probabilities: &[f64]) -> usize {
+    if let [alone] = probabilities {
+        return usize::from(*alone > 0.5);
+    }
+    let mut best = 0;
+    for (class, probability) in probabilities.iter().enumerate() {
+        if *probability > probabilities[best] {
+            best = class;
+        }
+    }
+    best
+}
+
 /// What a share is at least, with probability 1 − `alpha`, after so many successes (Clopper and Pearson
 /// 1934, one-sided).
 pub fn lower_bound(successes: u64, trials: u64, alpha: f64) -> f64 {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use tidegate_delivery::cascade::{Pair, Threshold, fit};
+use tidegate_delivery::cascade::{Pair, Threshold, class, confidence, fit};
 
 use crate::output::{print_json, print_line};
 
@@ -148,28 +148,6 @@ fn pairs(first: &[Vec<f64>], second: &[Vec<f64>]) -> Result<Vec<Pair>> {
         });
     }
     Ok(pairs)
-}
-
-/// As the server computes it.
-fn confidence(row: &[f64]) -> f64 {
-    match row {
-        [alone] => alone.max(1.0 - alone),
-        _ => row.iter().copied().fold(0.0, f64::max),
-    }
-}
-
-/// The class with the largest probability, the first of equal ones.
-fn class(row: &[f64]) -> usize {
-    if let [alone] = row {
-        return usize::from(*alone > 0.5);
-    }
-    let mut best = 0;
-    for (class, probability) in row.iter().enumerate() {
-        if *probability > row[best] {
-            best = class;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use prometheus::IntCounterVec;
 use tidegate_core::Tensor;
+use tidegate_delivery::cascade;
 use tidegate_delivery::policy::{Cascade, Share};
 use tidegate_delivery::sequential::{Counts, LimitTest};
 
@@ -130,7 +131,7 @@ impl RunningCascade {
     pub(crate) fn is_confident(&self, output: &Tensor) -> bool {
         let classes = Classes::of(output);
         let least = classes.and_then(|classes| {
-            let mut confidences = classes.rows().map(|row| classes.confidence(row));
+            let mut confidences = classes.rows().map(Classes::confidence);
             confidences.try_fold(f64::INFINITY, |least, next| Some(least.min(next?)))
         });
         // A confidence that was fitted on rounded numbers is reached by the number itself.
@@ -187,7 +188,7 @@ fn disagreements(first: &Tensor, second: &Tensor) -> Option<Counts> {
         return None;
     }
     let rows = first.rows().zip(second.rows());
-    let differ = rows.filter(|(one, other)| first.class(one) != second.class(other));
+    let differ = rows.filter(|(one, other)| cascade::class(one) != cascade::class(other));
     let rows = first.rows().count() as u64;
     Some(Counts::new(differ.count() as u64, rows))
 }
@@ -216,30 +217,12 @@ impl Classes {
     }
 
     /// The largest probability; `None` if a number is none.
-    fn confidence(&self, row: &[f64]) -> Option<f64> {
+    fn confidence(row: &[f64]) -> Option<f64> {
         let is_probability = |value: &f64| (-ROUNDING..=1.0 + ROUNDING).contains(value);
         if !row.iter().all(is_probability) {
             return None;
         }
-        let largest = row.iter().copied().fold(0.0, f64::max);
-        match row {
-            [alone] => Some(largest.max(1.0 - alone)),
-            _ => Some(largest),
-        }
-    }
-
-    /// The class with the largest probability, the first of equal ones.
-    fn class(&self, row: &[f64]) -> usize {
-        if let [alone] = row {
-            return usize::from(*alone > 0.5);
-        }
-        let mut best = 0;
-        for (class, probability) in row.iter().enumerate() {
-            if *probability > row[best] {
-                best = class;
-            }
-        }
-        best
+        Some(cascade::confidence(row))
     }
 }
 
